@@ -1,0 +1,1 @@
+"""The bridge to PostgreSQL: queries, errors, interrupts, progress, settings and memory limits."""

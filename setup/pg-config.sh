@@ -11,6 +11,6 @@ release=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
 case $release in
     "debian 12") major=15 ;;
     "debian 13") major=17 ;;
-    *) major=$(ls /usr/lib/postgresql 2>/dev/null | sort -n | tail -n 1) ;;
+    *) major=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null | sort -n | tail -n 1) ;;
 esac
 echo "/usr/lib/postgresql/${major:-15}/bin/pg_config"

@@ -1,0 +1,16 @@
+#!/bin/bash
+# Installs packages (as root): apt-install.sh PACKAGE…
+# A new PostgreSQL package makes and starts a cluster named main; not so while this runs.
+set -euo pipefail
+
+folder=/etc/postgresql-common/createcluster.d
+setting=$folder/delc-no-main-cluster.conf
+put_back() {
+    rm -f "$setting"
+    rmdir --ignore-fail-on-non-empty "$folder"
+}
+
+mkdir -p "$folder"
+trap put_back EXIT
+echo "create_main_cluster = false" >"$setting"
+apt-get -q install -y --no-install-recommends "$@" >&2

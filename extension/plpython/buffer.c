@@ -1,0 +1,106 @@
+/*
+ * buffer.c: dense numbers as a Python object with the buffer protocol.
+ *
+ * The memory is malloc'd or a packer's, never palloc'd: Python may keep a view
+ * longer than any memory context lives. It is writable, because torch warns of
+ * read-only memory; whoever holds it owns it.
+ */
+#include "bridge.h"
+
+#include <stdlib.h>
+
+typedef struct DenseBuffer
+{
+	PyObject_HEAD
+	PackBuffer *packed;			/* or NULL, and data is malloc'd */
+	void	   *data;
+	Py_ssize_t	size;
+} DenseBuffer;
+
+static void
+buffer_dealloc(PyObject *self)
+{
+	DenseBuffer *buffer = (DenseBuffer *) self;
+	PyTypeObject *type = Py_TYPE(self);
+
+	if (buffer->packed != NULL)
+		delc_library.buffer_release(buffer->packed);
+	else
+		free(buffer->data);
+	type->tp_free(self);
+	Py_DECREF(type);
+}
+
+static int
+buffer_get(PyObject *self, Py_buffer *view, int flags)
+{
+	DenseBuffer *buffer = (DenseBuffer *) self;
+
+	return PyBuffer_FillInfo(view, self, buffer->data, buffer->size, 0, flags);
+}
+
+static PyType_Slot buffer_slots[] = {
+	{Py_tp_dealloc, buffer_dealloc},
+	{Py_bf_getbuffer, buffer_get},
+	{Py_tp_doc, "Dense numbers in memory of the database server."},
+	{0, NULL}
+};
+
+static PyType_Spec buffer_spec = {
+	.name = "_delc.Buffer",
+	.basicsize = sizeof(DenseBuffer),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+	.slots = buffer_slots
+};
+
+PyTypeObject *
+buffer_type(void)
+{
+	static PyTypeObject *type = NULL;
+
+	if (type == NULL)
+		type = (PyTypeObject *) PyType_FromSpec(&buffer_spec);
+	return type;
+}
+
+static DenseBuffer *
+new_buffer(void)
+{
+	PyTypeObject *type = buffer_type();
+
+	return type == NULL ? NULL : (DenseBuffer *) type->tp_alloc(type, 0);
+}
+
+/* A view on a packed batch, which stays alive as long as the view. */
+PyObject *
+buffer_from_packed(PackBuffer *packed, Size size)
+{
+	DenseBuffer *buffer = new_buffer();
+
+	if (buffer == NULL)
+		return NULL;
+	delc_library.buffer_retain(packed);
+	buffer->packed = packed;
+	buffer->data = packed->data;
+	buffer->size = size;
+	return (PyObject *) buffer;
+}
+
+/* Fresh memory, to be filled by the caller; alignment suits vector instructions. */
+PyObject *
+buffer_of_size(Size size, void **data)
+{
+	DenseBuffer *buffer = new_buffer();
+
+	if (buffer == NULL)
+		return NULL;
+	buffer->data = aligned_alloc(64, TYPEALIGN(64, Max(size, 1)));
+	buffer->size = size;
+	if (buffer->data == NULL)
+	{
+		Py_DECREF(buffer);
+		return PyErr_NoMemory();
+	}
+	*data = buffer->data;
+	return (PyObject *) buffer;
+}

@@ -1,0 +1,167 @@
+/*
+ * predict_rows.c: predictions for the rows of a query, as a set of rows.
+ *
+ * Python computes them batch by batch; the rows (key, rank, label, …) are
+ * formed here, next to the keys that the packer kept.
+ */
+#include "pack.h"
+
+#include "catalog/pg_type.h"
+#include "materialize.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#define PREDICTION_COLUMNS 5
+
+/* Where the predictions of the running call go; calls may nest. */
+typedef struct PredictionSink
+{
+	ReturnSetInfo *result;
+	MemoryContext context;
+	Datum	   *labels;
+	int			labels_count;
+	bool		probabilities;	/* scores are probabilities, else values */
+	struct PredictionSink *outer;
+} PredictionSink;
+
+static PredictionSink *sink = NULL;
+
+static PredictionSink *
+require_sink(void)
+{
+	if (sink == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no prediction of rows is running")));
+	return sink;
+}
+
+PG_FUNCTION_INFO_V1(delc_predict_rows);
+
+/* predict_rows(model text, query text, top_k integer, key text) → (key, rank, label, probability, value) */
+Datum
+delc_predict_rows(PG_FUNCTION_ARGS)
+{
+	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID};
+	PredictionSink here = {0};
+	FmgrInfo	run;
+	LOCAL_FCINFO(call, 4);
+
+	here.result = begin_materialized_set(fcinfo);
+	here.context = CurrentMemoryContext;
+	here.outer = sink;
+	fmgr_info(LookupFuncName(list_make2(makeString("delc"), makeString("run_prediction")), 4, types, false), &run);
+	InitFunctionCallInfoData(*call, &run, 4, InvalidOid, NULL, NULL);
+	for (int i = 0; i < 4; i++)
+	{
+		call->args[i].value = PG_GETARG_DATUM(i);
+		call->args[i].isnull = PG_ARGISNULL(i);
+	}
+
+	sink = &here;
+	PG_TRY();
+	{
+		FunctionCallInvoke(call);
+	}
+	PG_FINALLY();
+	{
+		sink = here.outer;
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(delc_begin_predictions);
+
+/* begin_predictions(labels text[], probabilities boolean): what the codes of the rows to come mean */
+Datum
+delc_begin_predictions(PG_FUNCTION_ARGS)
+{
+	PredictionSink *current = require_sink();
+	MemoryContext old = MemoryContextSwitchTo(current->context);
+	bool	   *nulls;
+
+	deconstruct_array(DatumGetArrayTypePCopy(PG_GETARG_DATUM(0)), TEXTOID, -1, false, TYPALIGN_INT,
+					  &current->labels, &nulls, &current->labels_count);
+	current->probabilities = PG_GETARG_BOOL(1);
+	MemoryContextSwitchTo(old);
+	PG_RETURN_VOID();
+}
+
+static void
+require_bytes(const bytea *data, Size expected, const char *what)
+{
+	if (VARSIZE_ANY_EXHDR(data) != expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s has %zu bytes, expected %zu", what, VARSIZE_ANY_EXHDR(data), expected)));
+}
+
+static void
+put_prediction(PredictionSink *current, const Packer *packer, int64 row, int rank, int32 code, double score)
+{
+	Datum		values[PREDICTION_COLUMNS] = {0};
+	bool		nulls[PREDICTION_COLUMNS] = {false, false, false, true, true};
+	int			score_column = current->probabilities ? 3 : 4;
+
+	if (packer->keys != NULL && packer->keys[row] != NULL)
+		values[0] = CStringGetTextDatum(packer->keys[row]);
+	else if (packer->key_column < 0)
+		values[0] = CStringGetTextDatum(psprintf("%lld", (long long) (packer->first_row + row + 1)));
+	else
+		nulls[0] = true;
+	values[1] = Int32GetDatum(rank);
+	values[2] = current->labels[code];
+	values[score_column] = Float8GetDatum(score);
+	nulls[score_column] = false;
+	tuplestore_putvalues(current->result->setResult, current->result->setDesc, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(delc_emit_predictions);
+
+/*
+ * emit_predictions(portal text, k integer, codes bytea, scores bytea): k
+ * predictions for each row of the portal's current batch. codes: int32,
+ * negative for none; scores: float64.
+ */
+Datum
+delc_emit_predictions(PG_FUNCTION_ARGS)
+{
+	PredictionSink *current = require_sink();
+	Packer	   *packer = delc_packer_of_portal(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	int32		k = PG_GETARG_INT32(1);
+	bytea	   *codes = PG_GETARG_BYTEA_PP(2);
+	bytea	   *scores = PG_GETARG_BYTEA_PP(3);
+	MemoryContext row_context;
+	MemoryContext old;
+
+	if (packer == NULL || k < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no batch to which the predictions belong")));
+	require_bytes(codes, (Size) packer->rows * k * sizeof(int32), "codes");
+	require_bytes(scores, (Size) packer->rows * k * sizeof(double), "scores");
+
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "delc prediction", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(row_context);
+	for (int64 i = 0; i < packer->rows * k; i++)
+	{
+		int32		code;
+		double		score;
+
+		memcpy(&code, VARDATA_ANY(codes) + i * sizeof(code), sizeof(code));
+		memcpy(&score, VARDATA_ANY(scores) + i * sizeof(score), sizeof(score));
+		if (code >= current->labels_count)
+			elog(ERROR, "prediction %d has no label", code);
+		if (code >= 0)
+			put_prediction(current, packer, i / k, (int) (i % k) + 1, code, score);
+		if (i % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(row_context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row_context);
+	PG_RETURN_INT64(packer->rows);
+}

@@ -16,6 +16,8 @@ DATABASE ?= delc
 # What to test, and more of pytest's options: make test TESTS=tests/log PYTEST_OPTIONS=-x
 TESTS ?= tests
 PYTEST_OPTIONS ?=
+# Where `make test-debian13` keeps its Debian (3 GB).
+DEBIAN13 ?= /var/tmp/delc-debian13
 BENCHMARKS ?= $(sort $(wildcard bench/bench_*.py))
 
 package := $(PREFIX)/lib/delc/python
@@ -75,7 +77,8 @@ install: product ## install into an existing server (PG_CONFIG=…), and say wha
 
 .PHONY: test-debian13
 test-debian13: ## make a Debian 13 in a folder of its own and run the tests there (needs root)
-	@setup/debian13.sh
+	@PG_CONFIG='$(PG_CONFIG)' LIBRARIES=$(LIBRARIES) \
+		setup/debian13.sh '$(DEBIAN13)' TESTS='$(TESTS)' PYTEST_OPTIONS='$(PYTEST_OPTIONS)'
 
 .PHONY: lint
 lint: product tools-lint ## check the code: ruff, mypy, shellcheck, pgspot

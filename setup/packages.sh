@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that are missing: packages.sh PG_CONFIG LIBRARIES GROUP…
-# Groups: server (what the extension needs to be built and to run), test, lint.
+# Groups: server (what the extension needs to be built and to run), test, lint, debian13.
 # Other clusters on the machine are neither made, stopped nor restarted.
 # shellcheck source=setup/common.sh
 source "$(dirname "$0")/common.sh"
@@ -25,6 +25,8 @@ group_test() {
 }
 
 group_lint() { echo shellcheck; }
+
+group_debian13() { echo debootstrap debian-archive-keyring; }
 
 missing() {
     local package

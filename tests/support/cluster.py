@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -146,12 +147,11 @@ class Cluster:
             time.sleep(0.02)
 
     def stop(self, mode: str = "fast") -> None:
-        """Stops the server as `pg_ctl stop -m fast` or `-m immediate` does; nothing happens when it does not run."""
+        """Stops the server as `pg_ctl stop -m fast` or `-m immediate` does; nothing happens when it was not started."""
         if self.process is None:
             return
-        signal = {"smart": "TERM", "fast": "INT", "immediate": "QUIT"}[mode]
         if self.process.poll() is None:
-            self.run_as_server_user(["kill", f"-{signal}", str(self.process.pid)], check=False)
+            self.process.send_signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
             try:
                 self.process.wait(timeout=60)
             except subprocess.TimeoutExpired:

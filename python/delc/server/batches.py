@@ -1,4 +1,5 @@
-"""What passes between the row packer and the rooms above it: how a query's columns are to be packed, and what one packed batch holds.
+"""What passes between the row packer and the rooms above it: how a query's columns are to be packed, and what one
+packed batch holds.
 
 Plain data classes; nothing here talks to PostgreSQL, so the rooms that use them can be tested outside a server.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 PackKind = Literal["number", "category", "key"]
@@ -22,7 +22,9 @@ NOT_PACKED = -1
 
 @dataclass(frozen=True)
 class QueryColumn:
-    """One column of a query: its name as PostgreSQL reports it and its type as ``format_type`` prints it (``real[]``, ``numeric(10,2)``)."""
+    """One column of a query: its name as PostgreSQL reports it and its type as ``format_type`` prints it (``real[]``,
+    ``numeric(10,2)``).
+    """
 
     name: str
     type: str
@@ -32,9 +34,10 @@ class QueryColumn:
 class PackColumn:
     """Where one query column goes.
 
-    ``group`` is the number of the group whose side-by-side columns it joins, or ``NOT_PACKED``. ``kind`` is ``number`` (scalars, dates as
-    seconds, arrays and byte strings as many numbers side by side), ``category`` (any type, by its text form, as an int32 code in order of first
-    appearance, NULL as -1) or ``key`` (kept as text, given back beside predictions).
+    ``group`` is the number of the group whose side-by-side columns it joins, or ``NOT_PACKED``. ``kind`` is
+    ``number`` (scalars, dates as seconds, arrays and byte strings as many numbers side by side), ``category`` (any
+    type, by its text form, as an int32 code in order of first appearance, NULL as -1) or ``key`` (kept as text, given
+    back beside predictions).
     """
 
     group: int
@@ -43,7 +46,9 @@ class PackColumn:
 
 @dataclass(frozen=True)
 class PackLayout:
-    """How every column of a query is packed: ``columns`` in query order, and ``dtypes``, one element type of ``GROUP_DTYPES`` per group."""
+    """How every column of a query is packed: ``columns`` in query order, and ``dtypes``, one element type of
+    ``GROUP_DTYPES`` per group.
+    """
 
     columns: tuple[PackColumn, ...]
     dtypes: tuple[str, ...]
@@ -53,8 +58,9 @@ class PackLayout:
 class ColumnProblem:
     """What was wrong with the numbers of one column in one batch.
 
-    ``column`` is the position in the query (from 0). ``nulls`` and ``nonfinite`` count values (NaN and infinities), and the two row numbers, which
-    count from 0 within the batch, say where the first of each was met; they mean nothing where the count is 0.
+    ``column`` is the position in the query (from 0). ``nulls`` and ``nonfinite`` count values (NaN and infinities),
+    and the two row numbers, which count from 0 within the batch, say where the first of each was met; they mean
+    nothing where the count is 0.
     """
 
     column: int
@@ -68,11 +74,12 @@ class ColumnProblem:
 class PackedBatch:
     """One batch of packed rows.
 
-    ``rows``: how many rows; ``first_row``: how many rows were read before this batch. ``groups``: one array per group of the layout, ``(rows,
-    width)`` in C order, a view on memory that belongs to the reader: whoever wants other values makes a copy. ``shapes``: the shape of one row's
-    element in each group (array columns alone in their group keep their dimensions, otherwise ``(width,)``). ``dictionaries``: query column →
-    all distinct texts met so far in the order of their codes; a dictionary only grows from one batch of a read to the next. ``problems``: the
-    columns in which NULLs or numbers that are not finite were met.
+    ``rows``: how many rows; ``first_row``: how many rows were read before this batch. ``groups``: one array per group
+    of the layout, ``(rows, width)`` in C order, a view on memory that belongs to the reader: whoever wants other
+    values makes a copy. ``shapes``: the shape of one row's element in each group (array columns alone in their group
+    keep their dimensions, otherwise ``(width,)``). ``dictionaries``: query column → all distinct texts met so far in
+    the order of their codes; a dictionary only grows from one batch of a read to the next. ``problems``: the columns
+    in which NULLs or numbers that are not finite were met.
     """
 
     rows: int

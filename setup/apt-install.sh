@@ -5,12 +5,16 @@ set -euo pipefail
 
 folder=/etc/postgresql-common/createcluster.d
 setting=$folder/delc-no-main-cluster.conf
+log=$(mktemp)
 put_back() {
-    rm -f "$setting"
+    rm -f "$setting" "$log"
     rmdir --ignore-fail-on-non-empty "$folder"
 }
 
 mkdir -p "$folder"
 trap put_back EXIT
 echo "create_main_cluster = false" >"$setting"
-apt-get -q install -y --no-install-recommends "$@" >&2
+if ! apt-get -q install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 1
+fi

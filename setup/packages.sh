@@ -50,7 +50,7 @@ install_packages() {
     may_be_root || fail "packages are missing, and sudo is missing or asks for a password; run:" "    $command"
     say "installing $*"
     export DEBIAN_FRONTEND=noninteractive
-    as_root apt-get -q -q update || say "apt-get update failed; going on with the package lists that are there"
+    as_root apt-get -q -q update </dev/null || say "apt-get update failed; going on with the package lists that are there"
     refuse_to_restart_clusters "$@"
     as_root bash "$root/setup/apt-install.sh" "$@" ||
         fail "packages could not be installed; when apt can reach its mirror, run:" "    $command"

@@ -74,7 +74,10 @@ stop() { control -s -w -m fast stop; }
 create_database() {
     say "making the database $database"
     query postgres "CREATE DATABASE \"$database\""
-    query "$database" "SET client_min_messages = warning; CREATE EXTENSION delc CASCADE"
+    if ! query "$database" "SET client_min_messages = warning; CREATE EXTENSION delc CASCADE"; then
+        query postgres "DROP DATABASE \"$database\""
+        fail "the extension could not be created, so there is no database $database"
+    fi
     script_sum | owner tee "$state/script-$database" >/dev/null
 }
 

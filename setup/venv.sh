@@ -14,7 +14,9 @@ for list in "$@"; do
     [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || continue
 
     say "installing Python libraries into $venv: $(grep -v '^#' "$list" | cut -d= -f1 | paste -sd' ' -)"
-    [ -x "$venv/bin/python" ] || for_folder "$venv" /usr/bin/python3 -m venv "$venv"
+    make=(/usr/bin/python3 -m venv "$venv")
+    [ -x "$venv/bin/python" ] || for_folder "$venv" "${make[@]}" >&2 ||
+        fail "the virtual environment could not be made; run:" "    $(quoted "${make[@]}")"
     # shellcheck disable=SC2206 # the options are several words
     install=("$venv/bin/python" -m pip install --quiet $pip_options "$torch" -r "$list")
     for_folder "$venv" "${install[@]}" >&2 ||

@@ -54,6 +54,8 @@ def test_a_file_that_is_gone_from_the_source_goes_from_the_copy(source: Path, tm
 
 def test_libraries_that_cannot_be_fetched_are_reported_with_the_command(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python").symlink_to("/usr/bin/python3")
     requirements = ROOT / "setup/requirements.txt"
     command = [ROOT / "setup/venv.sh", venv, "no-such-torch==0", "--no-index", requirements]
     result = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -1,0 +1,481 @@
+/*
+ * tensor_format.c
+ *	  The stored tensor: parsing and writing its header, building it from dense
+ *	  numbers, cutting it down to its first planes.
+ */
+#include "tensor_format.h"
+
+#include "access/detoast.h"
+
+/* ---- the header ---- */
+
+static int
+header_bytes(int rank, int planes)
+{
+	return TENSOR_FIXED_BYTES + 8 * rank + TENSOR_PLANE_ENTRY_BYTES * planes;
+}
+
+static void pg_attribute_noreturn() pg_attribute_printf(2, 3)
+damaged(int sqlstate, const char *format,...)
+{
+	char		detail[256];
+	va_list		arguments;
+
+	va_start(arguments, format);
+	vsnprintf(detail, sizeof(detail), format, arguments);
+	va_end(arguments);
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("not a valid encoded tensor"),
+			 errdetail_internal("%s", detail)));
+	pg_unreachable();
+}
+
+/* How many bytes plane p must, or may, occupy. */
+static void
+check_plane_length(const TensorLayout *layout, int p, int sqlstate)
+{
+	const TensorPlane *plane = &layout->plane[p];
+	int64		elements = layout->header.elements;
+	bool		right;
+
+	switch (plane->encoding)
+	{
+		case PLANE_RAW:
+			right = plane->length == elements;
+			break;
+		case PLANE_CONSTANT:
+			right = elements > 0 && plane->length == 1;
+			break;
+		case PLANE_ZSTD:
+			right = plane->length > 0 && plane->length < elements;
+			break;
+		default:
+			damaged(sqlstate, "Plane %d has the unknown encoding %d.",
+					p, plane->encoding);
+	}
+	if (!right)
+		damaged(sqlstate, "Plane %d of " INT64_FORMAT
+				" elements cannot be %u bytes long with encoding %d.",
+				p, elements, plane->length, plane->encoding);
+}
+
+/* Planes must follow the header and one another and end with the value. */
+static void
+parse_directory(TensorLayout *layout, const char *entry, int sqlstate)
+{
+	int64		position = layout->header_bytes;
+
+	for (int p = 0; p < layout->planes; p++)
+	{
+		TensorPlane *plane = &layout->plane[p];
+
+		plane->encoding = (unsigned char) entry[0];
+		if (entry[1] != 8 || entry[2] != 0 || entry[3] != 0)
+			damaged(sqlstate, "The directory entry of plane %d is not of format version %d.",
+					p, TENSOR_FORMAT_VERSION);
+		memcpy(&plane->offset, entry + 4, 4);
+		memcpy(&plane->length, entry + 8, 4);
+		check_plane_length(layout, p, sqlstate);
+		if (plane->offset != position)
+			damaged(sqlstate, "Plane %d starts at byte %u instead of " INT64_FORMAT ".",
+					p, plane->offset, position);
+		position += plane->length;
+		entry += TENSOR_PLANE_ENTRY_BYTES;
+	}
+	if (position != layout->total_bytes)
+		damaged(sqlstate, "The planes end at byte " INT64_FORMAT
+				", the value has " INT64_FORMAT " bytes.",
+				position, layout->total_bytes);
+}
+
+static void
+check_fixed_part(const unsigned char *bytes, int64 total, int sqlstate)
+{
+	uint16		flags;
+
+	if (total < TENSOR_FIXED_BYTES)
+		damaged(sqlstate, "It has " INT64_FORMAT " bytes, a header has at least %d.",
+				total, TENSOR_FIXED_BYTES);
+	if (bytes[0] != TENSOR_MAGIC_0 || bytes[1] != TENSOR_MAGIC_1)
+		damaged(sqlstate, "It starts with %02X%02X instead of %02X%02X.",
+				bytes[0], bytes[1], TENSOR_MAGIC_0, TENSOR_MAGIC_1);
+	if (bytes[2] != TENSOR_FORMAT_VERSION)
+		damaged(sqlstate, "It has format version %d, this library reads version %d.",
+				bytes[2], TENSOR_FORMAT_VERSION);
+	if (delc_dtype_size(bytes[3]) == 0)
+		damaged(sqlstate, "It has the unknown dtype code %d.", bytes[3]);
+	if (bytes[4] > TENSOR_MAX_RANK)
+		damaged(sqlstate, "It has rank %d; the rank of a tensor is 0 to %d.",
+				bytes[4], TENSOR_MAX_RANK);
+	if (bytes[5] != delc_dtype_size(bytes[3]))
+		damaged(sqlstate, "It has %d planes, %s has %d.", bytes[5],
+				delc_dtype_name(bytes[3]), delc_dtype_size(bytes[3]));
+	memcpy(&flags, bytes + 6, 2);
+	if (flags != 0)
+		damaged(sqlstate, "It has the unknown flags %04X.", flags);
+}
+
+/*
+ * Parse and check a header.  bytes starts with the magic; at least the first
+ * TENSOR_HEADER_MAX_BYTES of the value (or all of it) must be there.  total is
+ * the size of the whole value.
+ */
+void
+delc_layout_parse(TensorLayout *layout, const char *bytes, int64 total,
+				  int sqlstate)
+{
+	const unsigned char *fixed = (const unsigned char *) bytes;
+	int64		dims[TENSOR_MAX_RANK];
+
+	check_fixed_part(fixed, total, sqlstate);
+	layout->total_bytes = total;
+	layout->planes = fixed[5];
+	layout->header_bytes = header_bytes(fixed[4], fixed[5]);
+	if (layout->header_bytes > total)
+		damaged(sqlstate, "It has " INT64_FORMAT " bytes, its header has %d.",
+				total, layout->header_bytes);
+	memcpy(dims, bytes + TENSOR_FIXED_BYTES, 8 * fixed[4]);
+	delc_shape_set(&layout->header, fixed[3], fixed[4], dims, sqlstate);
+	parse_directory(layout, bytes + TENSOR_FIXED_BYTES + 8 * fixed[4], sqlstate);
+}
+
+/*
+ * Given header, encodings and lengths, place the planes one after another.
+ * Returns the size of the value.
+ */
+static int64
+layout_place(TensorLayout *layout)
+{
+	int64		position;
+
+	layout->planes = layout->header.item_size;
+	layout->header_bytes = header_bytes(layout->header.rank, layout->planes);
+	position = layout->header_bytes;
+	for (int p = 0; p < layout->planes; p++)
+	{
+		layout->plane[p].offset = (uint32) position;
+		position += layout->plane[p].length;
+	}
+	layout->total_bytes = position;
+	return position;
+}
+
+/* Allocate the value of a placed layout and write its header. */
+static struct varlena *
+layout_allocate(const TensorLayout *layout)
+{
+	struct varlena *value = palloc(VARHDRSZ + layout->total_bytes);
+	char	   *at = VARDATA(value);
+
+	SET_VARSIZE(value, VARHDRSZ + layout->total_bytes);
+	memset(at, 0, layout->header_bytes);
+	at[0] = (char) TENSOR_MAGIC_0;
+	at[1] = TENSOR_MAGIC_1;
+	at[2] = TENSOR_FORMAT_VERSION;
+	at[3] = layout->header.dtype;
+	at[4] = layout->header.rank;
+	at[5] = layout->planes;
+	at += TENSOR_FIXED_BYTES;
+	memcpy(at, layout->header.dims, 8 * layout->header.rank);
+	at += 8 * layout->header.rank;
+	for (int p = 0; p < layout->planes; p++)
+	{
+		at[0] = layout->plane[p].encoding;
+		at[1] = 8;
+		memcpy(at + 4, &layout->plane[p].offset, 4);
+		memcpy(at + 8, &layout->plane[p].length, 4);
+		at += TENSOR_PLANE_ENTRY_BYTES;
+	}
+	return value;
+}
+
+/* ---- reading the header of a datum ---- */
+
+/* Can the datum's bytes be read where they are? */
+bool
+delc_is_inline(Datum value)
+{
+	struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
+
+	return !VARATT_IS_EXTERNAL(pointer) && !VARATT_IS_COMPRESSED(pointer);
+}
+
+/* Parse the header of a datum, fetching no more than the header. */
+void
+delc_layout_read(Datum value, TensorLayout *layout)
+{
+	struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
+
+	if (delc_is_inline(value))
+		delc_layout_parse(layout, VARDATA_ANY(pointer),
+						  VARSIZE_ANY_EXHDR(pointer), ERRCODE_DATA_CORRUPTED);
+	else
+	{
+		int64		total = toast_raw_datum_size(value) - VARHDRSZ;
+		struct varlena *start = PG_DETOAST_DATUM_SLICE(value, 0,
+													   TENSOR_HEADER_MAX_BYTES);
+
+		delc_layout_parse(layout, VARDATA_ANY(start), total,
+						  ERRCODE_DATA_CORRUPTED);
+		pfree(start);
+	}
+}
+
+void
+delc_tensor_header(Datum value, DelcTensorHeader *out)
+{
+	TensorLayout layout;
+
+	delc_layout_read(value, &layout);
+	*out = layout.header;
+}
+
+/* ---- encoding ---- */
+
+/*
+ * Compress one plane if it seems worth it.  Returns the compressed bytes and
+ * sets *size, or NULL.
+ */
+static char *
+try_compress(const char *dense, const DelcTensorHeader *header, int plane,
+			 size_t *size)
+{
+	size_t		elements = header->elements;
+	char	   *gathered[TENSOR_MAX_PLANES] = {NULL};
+	char	   *packed;
+
+	if (!delc_plane_looks_compressible((const unsigned char *) dense, elements,
+									   header->item_size, plane))
+		return NULL;
+	packed = palloc(elements);
+	if (header->item_size == 1)
+		*size = delc_plane_compress(dense, elements, packed, elements);
+	else
+	{
+		gathered[plane] = palloc(elements);
+		delc_planes_split(dense, elements, header->item_size, gathered);
+		*size = delc_plane_compress(gathered[plane], elements, packed, elements);
+		pfree(gathered[plane]);
+	}
+	if (*size == 0)
+	{
+		pfree(packed);
+		return NULL;
+	}
+	return packed;
+}
+
+/* Choose each plane's encoding; packed gets the compressed planes. */
+static void
+choose_encodings(TensorLayout *layout, const char *dense, char **packed)
+{
+	const DelcTensorHeader *header = &layout->header;
+	unsigned int varying = delc_planes_varying(dense, header->elements,
+											   header->item_size);
+
+	for (int p = 0; p < header->item_size; p++)
+	{
+		TensorPlane *plane = &layout->plane[p];
+		size_t		size;
+
+		packed[p] = NULL;
+		plane->encoding = PLANE_RAW;
+		plane->length = (uint32) header->elements;
+		if (header->elements > 1 && !(varying & (1U << p)))
+		{
+			plane->encoding = PLANE_CONSTANT;
+			plane->length = 1;
+		}
+		else if (header->elements >= PLANE_COMPRESS_MIN_BYTES &&
+				 (packed[p] = try_compress(dense, header, p, &size)) != NULL)
+		{
+			plane->encoding = PLANE_ZSTD;
+			plane->length = (uint32) size;
+		}
+	}
+}
+
+/* Write the planes of a value whose header stands. */
+static void
+write_planes(const TensorLayout *layout, const char *dense, char **packed,
+			 char *bytes)
+{
+	int			item_size = layout->header.item_size;
+	char	   *raw[TENSOR_MAX_PLANES] = {NULL};
+	bool		any_raw = false;
+
+	for (int p = 0; p < item_size; p++)
+	{
+		const TensorPlane *plane = &layout->plane[p];
+
+		if (plane->encoding == PLANE_CONSTANT)
+			bytes[plane->offset] = dense[item_size - 1 - p];
+		else if (plane->encoding == PLANE_ZSTD)
+		{
+			memcpy(bytes + plane->offset, packed[p], plane->length);
+			pfree(packed[p]);
+		}
+		else
+		{
+			raw[p] = bytes + plane->offset;
+			any_raw = true;
+		}
+	}
+	if (any_raw)
+		delc_planes_split(dense, layout->header.elements, item_size, raw);
+}
+
+/* A copy of bool bytes with 1 for all that is not 0; NULL if none is needed. */
+static char *
+normalized_bools(const char *dense, int64 elements)
+{
+	unsigned char seen = 0;
+	char	   *copy;
+
+	for (int64 i = 0; i < elements; i++)
+		seen |= (unsigned char) dense[i];
+	if (seen <= 1)
+		return NULL;
+	copy = palloc(elements);
+	for (int64 i = 0; i < elements; i++)
+		copy[i] = dense[i] != 0;
+	return copy;
+}
+
+struct varlena *
+delc_tensor_encode(int dtype, int rank, const int64 *dims, const void *dense)
+{
+	TensorLayout layout;
+	char	   *packed[TENSOR_MAX_PLANES];
+	char	   *bools = NULL;
+	struct varlena *value;
+
+	delc_shape_set(&layout.header, dtype, rank, dims,
+				   ERRCODE_INVALID_PARAMETER_VALUE);
+	if (dtype == DELC_BOOL)
+		bools = normalized_bools(dense, layout.header.elements);
+	if (bools != NULL)
+		dense = bools;
+	choose_encodings(&layout, dense, packed);
+	layout_place(&layout);
+	value = layout_allocate(&layout);
+	write_planes(&layout, dense, packed, VARDATA(value));
+	if (bools != NULL)
+		pfree(bools);
+	return value;
+}
+
+/* ---- values made of another's planes ---- */
+
+/*
+ * The value with only its first planes; the bytes below are zero.  Fetches
+ * those planes only and decodes nothing.
+ */
+struct varlena *
+delc_tensor_first_planes(Datum value, int planes)
+{
+	TensorLayout old;
+	TensorLayout cut;
+	struct varlena *prefix;
+	struct varlena *result;
+	uint32		end;
+
+	delc_layout_read(value, &old);
+	if (planes >= old.planes || old.header.elements == 0)
+		return PG_DETOAST_DATUM_COPY(value);
+	end = old.plane[planes - 1].offset + old.plane[planes - 1].length;
+	prefix = PG_DETOAST_DATUM_SLICE(value, 0, end);
+	cut = old;
+	for (int p = planes; p < cut.planes; p++)
+	{
+		cut.plane[p].encoding = PLANE_CONSTANT;
+		cut.plane[p].length = 1;
+	}
+	layout_place(&cut);
+	result = layout_allocate(&cut);
+	memcpy(VARDATA(result) + cut.header_bytes,
+		   VARDATA_ANY(prefix) + cut.header_bytes, end - cut.header_bytes);
+	memset(VARDATA(result) + end, 0, cut.planes - planes);
+	pfree(prefix);
+	return result;
+}
+
+/* The same numbers in another shape; the caller has checked the element count. */
+struct varlena *
+delc_tensor_reshape(Datum value, int rank, const int64 *dims)
+{
+	struct varlena *old = PG_DETOAST_DATUM_PACKED(value);
+	TensorLayout layout;
+	int			old_header_bytes;
+	struct varlena *result;
+
+	delc_layout_parse(&layout, VARDATA_ANY(old), VARSIZE_ANY_EXHDR(old),
+					  ERRCODE_DATA_CORRUPTED);
+	old_header_bytes = layout.header_bytes;
+	delc_shape_set(&layout.header, layout.header.dtype, rank, dims,
+				   ERRCODE_INVALID_PARAMETER_VALUE);
+	layout_place(&layout);
+	result = layout_allocate(&layout);
+	memcpy(VARDATA(result) + layout.header_bytes,
+		   VARDATA_ANY(old) + old_header_bytes,
+		   layout.total_bytes - layout.header_bytes);
+	return result;
+}
+
+/* ---- checking a value that came from outside ---- */
+
+static void
+check_bools(const char *bytes, int64 length)
+{
+	for (int64 i = 0; i < length; i++)
+	{
+		if ((unsigned char) bytes[i] > 1)
+			damaged(ERRCODE_INVALID_BINARY_REPRESENTATION,
+					"Element " INT64_FORMAT " of a bool tensor is %d.",
+					i, (unsigned char) bytes[i]);
+	}
+}
+
+static void
+verify_compressed(const TensorLayout *layout, const char *stored, int p)
+{
+	int64		elements = layout->header.elements;
+	size_t		content = delc_plane_content_size(stored, layout->plane[p].length);
+	char	   *plane;
+
+	/* before allocating: the frame must promise what the shape says */
+	if (content != (size_t) elements)
+		damaged(ERRCODE_INVALID_BINARY_REPRESENTATION,
+				"Compressed plane %d does not promise " INT64_FORMAT " bytes.",
+				p, elements);
+	plane = palloc(elements);
+	delc_plane_decompress(stored, layout->plane[p].length, plane, elements,
+						  ERRCODE_INVALID_BINARY_REPRESENTATION);
+	if (layout->header.dtype == DELC_BOOL)
+		check_bools(plane, elements);
+	pfree(plane);
+}
+
+/*
+ * Check an encoded value from outside through and through, so that no later
+ * reader meets a damaged one.
+ */
+void
+delc_tensor_verify(const struct varlena *value)
+{
+	TensorLayout layout;
+	const char *bytes = VARDATA_ANY(value);
+
+	delc_layout_parse(&layout, bytes, VARSIZE_ANY_EXHDR(value),
+					  ERRCODE_INVALID_BINARY_REPRESENTATION);
+	for (int p = 0; p < layout.planes; p++)
+	{
+		const char *stored = bytes + layout.plane[p].offset;
+
+		if (layout.plane[p].encoding == PLANE_ZSTD)
+			verify_compressed(&layout, stored, p);
+		else if (layout.header.dtype == DELC_BOOL)
+			check_bools(stored, layout.plane[p].length);
+	}
+}

@@ -1,0 +1,1 @@
+"""The execution log: every run with its arguments, inputs, outputs, metrics and outcome."""

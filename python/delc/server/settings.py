@@ -1,0 +1,19 @@
+"""The settings of the extension, as they are for the running call."""
+
+from __future__ import annotations
+
+import os
+
+from delc.server import queries
+
+
+def memory_limit_bytes() -> int:
+    """``delc.memory_limit``: how many bytes one call may take."""
+    megabytes = queries.value("SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'delc.memory_limit'")
+    return int(megabytes) * 1024 * 1024
+
+
+def threads() -> int:
+    """``delc.threads``, or the number of processors this process may use where it is 0."""
+    setting = int(queries.value("SELECT pg_catalog.current_setting('delc.threads')"))
+    return setting if setting > 0 else len(os.sched_getaffinity(0))

@@ -1,0 +1,50 @@
+"""Threads of torch inside a backend.
+
+PostgreSQL's signal handlers must run in the main thread. A thread inherits the signal mask of the one that starts it, so signals are blocked
+while torch is imported and while its pool of threads grows.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from delc.server import settings
+
+_WARM_UP_ELEMENTS = 1 << 20
+_pool_size = 1
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Threads that start in this block never receive signals. Keep it short: a cancel waits until its end."""
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, range(1, signal.NSIG))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def import_torch() -> ModuleType:
+    """torch, imported with signals blocked and with ``delc.threads`` threads."""
+    with signals_blocked():
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        import torch
+    use(settings.threads())
+    return torch
+
+
+def use(threads: int) -> None:
+    """Lets torch use so many threads from now on; starts those that are missing."""
+    global _pool_size
+    import torch
+
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    if threads > _pool_size:
+        with signals_blocked():
+            torch.ones(_WARM_UP_ELEMENTS).add_(1.0)
+        _pool_size = threads

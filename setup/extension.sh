@@ -13,10 +13,10 @@ one_at_a_time
 # Make compares times only; objects made for another server or path have to go.
 wanted="$("$pg_config" --version) $(quoted "${variables[@]}")"
 if [ "$(cat "$built_for" 2>/dev/null)" != "$wanted" ]; then
-    make -C "$build" -s clean "${variables[@]}" >&2
+    make -C "$build" -s --no-print-directory clean "${variables[@]}" >&2
     echo "$wanted" >"$built_for"
 fi
-make -C "$build" -s -j2 "${variables[@]}" >&2
+make -C "$build" -s --no-print-directory -j2 "${variables[@]}" >&2
 
 libraries=$("$pg_config" --pkglibdir)
 control=$("$pg_config" --sharedir)/extension
@@ -29,5 +29,5 @@ installed() {
 }
 if ! installed; then
     say "installing the extension for $("$pg_config" --version)"
-    for_folder "$control" make -C "$build" -s install "${variables[@]}" >&2
+    for_folder "$control" make -C "$build" -s --no-print-directory install "${variables[@]}" >&2
 fi

@@ -38,6 +38,6 @@ options=(-q -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$buil
     fail "the source of pgvector could not be fetched from $mirror; when it can be reached, run the same command again," \
         "or install pgvector for PostgreSQL $major by other means"
 tar -xzf "$build"/pgvector_*.orig.tar.gz -C "$build/code" --strip-components 1
-make -C "$build/code" -s -j2 OPTFLAGS= PG_CONFIG="$pg_config" with_llvm=no >&2
+make -C "$build/code" -s --no-print-directory -j2 OPTFLAGS= PG_CONFIG="$pg_config" with_llvm=no >&2
 for_folder "$("$pg_config" --sharedir)/extension" \
-    make -C "$build/code" -s install OPTFLAGS= PG_CONFIG="$pg_config" with_llvm=no >&2
+    make -C "$build/code" -s --no-print-directory install OPTFLAGS= PG_CONFIG="$pg_config" with_llvm=no >&2

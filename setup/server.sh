@@ -1,5 +1,5 @@
 #!/bin/bash
-# The private server: server.sh up|down|env|reset
+# The private server: server.sh up|down|env|renew|reset (renew: the database anew, reset: the server anew)
 # Its own data folder, a socket in a folder of its own and no network. PostgreSQL refuses to run as root, so for root
 # it runs as postgres; for anybody else as the caller. Variables: PG_CONFIG, DELC_STATE, DELC_PORT, DELC_DATABASE.
 # shellcheck source=setup/common.sh
@@ -26,7 +26,10 @@ fi
 owner() { (cd / && "${as_owner[@]}" "$@"); }
 control() { owner env -u PGOPTIONS OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LC_ALL=C.UTF-8 "$bin/pg_ctl" -D "$data" "$@"; }
 is_running() { [ -e "$data" ] && control status >/dev/null; }
-query() { "$bin/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$socket" -p "$port" -U "$me" -d "$1" -c "$2"; }
+query() {
+    PGOPTIONS='-c client_min_messages=warning' \
+        "$bin/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$socket" -p "$port" -U "$me" -d "$1" -c "$2"
+}
 
 # What the server has loaded, and what the extension in the database was made from.
 library_sum() { cat "$("$PG_CONFIG" --pkglibdir)"/delc*.so | sha256sum; }
@@ -74,7 +77,7 @@ stop() { control -s -w -m fast stop; }
 create_database() {
     say "making the database $database"
     query postgres "CREATE DATABASE \"$database\""
-    if ! query "$database" "SET client_min_messages = warning; CREATE EXTENSION delc CASCADE"; then
+    if ! query "$database" "CREATE EXTENSION delc CASCADE"; then
         query postgres "DROP DATABASE \"$database\""
         fail "the extension could not be created, so there is no database $database"
     fi
@@ -88,7 +91,7 @@ check_database() {
     fi
 }
 
-up() {
+run() {
     rm -rf "$data.new"
     if [ -e "$data" ]; then check_cluster; else create_cluster; fi
     if is_running && [ "$(owner cat "$state/loaded" 2>/dev/null)" != "$(library_sum)" ]; then
@@ -96,11 +99,21 @@ up() {
         stop
     fi
     is_running || start
+}
+
+up() {
+    run
     if [ -z "$(query postgres "SELECT 1 FROM pg_database WHERE datname = '$database'")" ]; then
         create_database
     else
         check_database
     fi
+}
+
+renew() {
+    run
+    query postgres "DROP DATABASE IF EXISTS \"$database\" WITH (FORCE)"
+    create_database
 }
 
 down() {
@@ -117,7 +130,7 @@ reset() {
 env_lines() { printf 'export %s=%q\n' PGHOST "$socket" PGPORT "$port" PGUSER "$me" PGDATABASE "$database"; }
 
 case ${1:-} in
-    up | down | reset) "$1" ;;
+    up | down | renew | reset) "$1" ;;
     env) env_lines ;;
-    *) fail "usage: server.sh up|down|env|reset" ;;
+    *) fail "usage: server.sh up|down|env|renew|reset" ;;
 esac

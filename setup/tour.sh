@@ -6,10 +6,9 @@ source "$(dirname "$0")/common.sh"
 
 export DELC_DATABASE=tour
 bin=$("$PG_CONFIG" --bindir)
+"$root/setup/server.sh" renew
 eval "$("$root/setup/server.sh" env)"
-export PGOPTIONS=
-"$bin/dropdb" --if-exists --force --maintenance-db=postgres tour 2>/dev/null
-"$root/setup/server.sh" up
+unset PGOPTIONS
 cd "$root"
 "$bin/psql" -X -v ON_ERROR_STOP=1 --echo-queries --pset=pager=off --set=SHOW_ALL_RESULTS=on -f docs/tour.sql
 cat <<END

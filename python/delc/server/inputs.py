@@ -15,10 +15,11 @@ InputDtype = Literal["float32", "int64"]
 class InputSpec:
     """One input tensor of a network.
 
-    ``shape`` is that of one row (without the rows): ``(30,)`` for 30 numbers, ``(1, 8, 8)`` for an image, ``()`` for one category code,
-    ``(64,)`` for 64 tokens. ``dtype`` is ``float32`` for numbers and ``int64`` for codes and tokens. For codes and tokens ``categories``
-    says how many different ones there are (codes run from 0 to ``categories`` - 1, padding and "unknown" included), and ``dimensions`` how
-    long their learned embedding is to be; None leaves that to the network.
+    ``shape`` is that of one row (without the rows): ``(30,)`` for 30 numbers, ``(1, 8, 8)`` for an image, ``()`` for
+    one category code, ``(64,)`` for 64 tokens. ``dtype`` is ``float32`` for numbers and ``int64`` for codes and tokens.
+    For codes and tokens ``categories`` says how many different ones there are (codes run from 0 to ``categories`` - 1,
+    padding and "unknown" included), and ``dimensions`` how long their learned embedding is to be; None leaves that to
+    the network.
     """
 
     shape: tuple[int, ...]

@@ -4,8 +4,9 @@
 source "$(dirname "$0")/common.sh"
 
 pg_config=$1 python_path=$2
-variables=(PG_CONFIG="$pg_config" DELC_PYTHON_PATH="$python_path" with_llvm=no)
 build=$root/extension
+# The same sources give the same bytes in every checkout, so that what is installed can be compared.
+variables=(PG_CONFIG="$pg_config" DELC_PYTHON_PATH="$python_path" DELC_CFLAGS="-ffile-prefix-map=$build=." with_llvm=no)
 built_for=$root/build/extension-built-for
 
 one_at_a_time

@@ -86,14 +86,14 @@ class Run:
 def running(operation: str, *, subject: str, arguments: Mapping[str, Any], seed: int | None = None) -> Iterator[Run]:
     """Logs what happens in the block as a run of ``operation``; shows it in ``delc.progress`` meanwhile.
 
-    Rows that refer to the run (``run_id``) are inserted after ``write_run``, which the end of the block calls unless the block did.
+    The run's row is written at the end of the block; foreign keys to it are deferred to the commit.
     """
     run = _begin(operation, subject, arguments, seed)
     succeeded = False
     try:
         with progress.reporting(run.id, operation, subject):
             yield run
-            write_run(run)
+            _write(run)
         succeeded = True
     finally:
         if succeeded:
@@ -102,17 +102,12 @@ def running(operation: str, *, subject: str, arguments: Mapping[str, Any], seed:
             _record_failure(run, sys.exc_info()[1])
 
 
-def write_run(run: Run) -> None:
-    """Writes the run as succeeded, with its metrics, inputs and outputs. Calls after the first add what has come since."""
+def _write(run: Run) -> None:
     with queries.as_owner():
         queries.execute(_INSERT_RUN, queries.json_parameter(_record(run, "succeeded")))
-        _write_collected(run)
-
-
-def _write_collected(run: Run) -> None:
-    queries.execute(_INSERT_METRICS, run.id, queries.json_parameter([asdict(metric) for metric in run.metrics]))
-    queries.execute(_INSERT_INPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.inputs]))
-    queries.execute(_INSERT_OUTPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.outputs]))
+        queries.execute(_INSERT_METRICS, run.id, queries.json_parameter([asdict(metric) for metric in run.metrics]))
+        queries.execute(_INSERT_INPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.inputs]))
+        queries.execute(_INSERT_OUTPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.outputs]))
 
 
 def _begin(operation: str, subject: str, arguments: Mapping[str, Any], seed: int | None) -> Run:

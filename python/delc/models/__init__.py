@@ -1,0 +1,1 @@
+"""Models: their versions by name, and their networks and parameters as relations."""

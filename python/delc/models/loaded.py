@@ -1,0 +1,59 @@
+"""Models ready to predict, kept by the session.
+
+A version never changes and its id is never used twice, so what is kept here cannot become stale; whether the caller's snapshot shows the
+version is asked of the relations each time. The least recently used versions go when their parameters pass a quarter of
+``delc.memory_limit`` together.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+
+from delc.features import FittedFeatures
+from delc.features.target import FittedTarget
+from delc.models import parameters
+from delc.models.versions import ModelVersion
+from delc.networks import BuiltNetwork, Network, restore
+from delc.server import settings
+
+_MEMORY_SHARE = 4
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A version with everything that a prediction needs."""
+
+    version: ModelVersion
+    built: BuiltNetwork
+    features: FittedFeatures
+    target: FittedTarget
+
+
+_kept: OrderedDict[int, LoadedModel] = OrderedDict()
+
+
+def load(version: ModelVersion) -> LoadedModel:
+    """The version with its parameters, from memory where the session has it."""
+    model = _kept.get(version.id)
+    if model is None:
+        model = _read(version)
+        _kept[version.id] = model
+        _make_room()
+    _kept.move_to_end(version.id)
+    return model
+
+
+def _read(version: ModelVersion) -> LoadedModel:
+    features = FittedFeatures.from_json(version.features)
+    with torch.inference_mode():
+        built = restore(Network.parse(version.network), features.input_specs(), parameters.load(version.id))
+    return LoadedModel(version, built, features, FittedTarget.from_json(version.target))
+
+
+def _make_room() -> None:
+    limit = settings.memory_limit_bytes() // _MEMORY_SHARE
+    while len(_kept) > 1 and sum(model.built.parameter_bytes for model in _kept.values()) > limit:
+        _kept.popitem(last=False)

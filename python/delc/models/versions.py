@@ -1,0 +1,186 @@
+"""Finding versions of models, and making new ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from delc.models.names import DEFAULT_ALIAS, ModelName, parse
+from delc.networks import LayerReport
+from delc.server import queries
+from delc.server.errors import UndefinedObject, nearest, unknown
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a model, without its parameters. The four documents are as ``delc.model_versions`` keeps them."""
+
+    id: int
+    model_id: int
+    name: str
+    number: int
+    task: str
+    network: Any
+    features: Any
+    target: Any
+    options: Mapping[str, Any]
+    parameters: int
+    dataset_version_id: int | None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.number}"
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a version is made from; see ``delc.model_versions`` for the documents."""
+
+    run_id: int
+    dataset_version_id: int | None
+    task: str
+    network: Any
+    features: Any
+    target: Any
+    options: Mapping[str, Any]
+    layers: list[LayerReport]
+    parameters: int
+    message: str | None
+
+
+def resolve(text: str | None) -> ModelVersion:
+    """The version that ``name``, ``name@7`` or ``name@alias`` means. Raises ``UndefinedObject`` with the nearest name."""
+    name = parse(text)
+    with queries.as_owner():
+        found = queries.row(
+            _FIND_VERSION, name.model, queries.typed(name.number, "integer"), name.alias or DEFAULT_ALIAS, name.alias is not None
+        )
+        if found is None:
+            raise _not_found(name)
+    documents = {key: json.loads(found[key]) for key in ("network", "features", "target", "options")}
+    return ModelVersion(**{**found, **documents})
+
+
+def create(model: str, username: str, version: NewVersion) -> tuple[int, int]:
+    """Adds a version under the name ``model``, which is made when it is new; returns (id, number). Runs as owner.
+
+    The model's row is locked, so trainings of one model that end at the same time number their versions one after the other.
+    """
+    with queries.as_owner():
+        queries.execute(_CREATE_MODEL, model, username)
+        model_id = queries.value("SELECT id FROM delc.models WHERE name = $1 FOR UPDATE", model)
+        created = queries.row(
+            _CREATE_VERSION,
+            model_id,
+            version.run_id,
+            queries.typed(version.dataset_version_id, "bigint"),
+            version.task,
+            *[queries.json_parameter(part) for part in (version.network, version.features, version.target, dict(version.options))],
+            version.parameters,
+            version.message,
+            username,
+        )
+        assert created is not None
+        _write_graph(created["id"], version.layers)
+    return created["id"], created["number"]
+
+
+def add_parent(base: int, derived: int, relation: str, message: str | None = None) -> None:
+    """Notes that version ``derived`` was made from version ``base``."""
+    with queries.as_owner():
+        queries.execute(
+            "INSERT INTO delc.model_version_parents (base, derived, relation, message) VALUES ($1, $2, $3, $4)",
+            base,
+            derived,
+            relation,
+            message,
+        )
+
+
+def latest(model: str) -> int | None:
+    """The id of the model's version with the highest number, or None."""
+    with queries.as_owner():
+        found: int | None = queries.value(
+            "SELECT version.id FROM delc.model_versions AS version JOIN delc.models AS model ON model.id = version.model_id"
+            " WHERE model.name = $1 ORDER BY version.number DESC LIMIT 1",
+            model,
+        )
+    return found
+
+
+def _write_graph(version_id: int, layers: list[LayerReport]) -> None:
+    nodes = [
+        {
+            "position": layer.position,
+            "name": layer.name,
+            "kind": layer.kind,
+            "arguments": dict(layer.arguments),
+            "output_shape": list(layer.output_shape),
+            "parameters": layer.parameters,
+        }
+        for layer in layers
+    ]
+    edges = [
+        {"from_layer": source, "to_layer": layer.name, "position": position}
+        for layer in layers
+        for position, source in enumerate(layer.inputs, start=1)
+    ]
+    queries.execute(_INSERT_LAYERS, version_id, queries.json_parameter(nodes))
+    queries.execute(_INSERT_EDGES, version_id, queries.json_parameter(edges))
+
+
+def _not_found(name: ModelName) -> UndefinedObject:
+    names = [row["name"] for row in queries.rows("SELECT name FROM delc.models")]
+    if name.model not in names:
+        error = unknown("model", name.model, names)
+        assert isinstance(error, UndefinedObject)
+        return error
+    known = [row["known"] for row in queries.rows(_KNOWN_SUFFIXES, name.model)]
+    match = nearest(str(name).partition("@")[2], known)
+    return UndefinedObject(
+        f'model "{name.model}" has no version "{str(name).partition("@")[2]}"',
+        detail=f"It has: {', '.join(known)}.",
+        hint=f'Did you mean "{name.model}@{match}"?' if match else None,
+    )
+
+
+_FIND_VERSION = """
+    SELECT version.id, version.model_id, model.name, version.number, version.task, version.network, version.features, version.target,
+           version.options, version.parameters, version.dataset_version_id
+    FROM delc.models AS model
+    JOIN delc.model_versions AS version ON version.model_id = model.id
+    LEFT JOIN delc.model_aliases AS alias ON alias.version_id = version.id AND alias.model_id = model.id AND alias.alias = $3
+    WHERE model.name = $1 AND ($2 IS NULL OR version.number = $2) AND (NOT $4 OR alias.alias IS NOT NULL)
+    ORDER BY (alias.alias IS NOT NULL) DESC, version.number DESC
+    LIMIT 1
+"""
+
+_KNOWN_SUFFIXES = """
+    SELECT version.number::text AS known FROM delc.model_versions AS version
+    JOIN delc.models AS model ON model.id = version.model_id WHERE model.name = $1
+    UNION ALL
+    SELECT alias.alias FROM delc.model_aliases AS alias JOIN delc.models AS model ON model.id = alias.model_id WHERE model.name = $1
+"""
+
+_CREATE_MODEL = "INSERT INTO delc.models (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
+
+_CREATE_VERSION = """
+    INSERT INTO delc.model_versions (model_id, number, run_id, dataset_version_id, task, network, features, target, options, parameters,
+                                     message, created_by)
+    SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+    FROM delc.model_versions WHERE model_id = $1
+    RETURNING id, number
+"""
+
+_INSERT_LAYERS = """
+    INSERT INTO delc.layers (version_id, position, name, kind, arguments, output_shape, parameters)
+    SELECT $1, position, name, kind, arguments, output_shape, parameters
+    FROM jsonb_to_recordset($2) AS layer(position integer, name text, kind text, arguments jsonb, output_shape integer[], parameters bigint)
+"""
+
+_INSERT_EDGES = """
+    INSERT INTO delc.layer_edges (version_id, from_layer, to_layer, position)
+    SELECT $1, from_layer, to_layer, position
+    FROM jsonb_to_recordset($2) AS edge(from_layer text, to_layer text, position integer)
+"""

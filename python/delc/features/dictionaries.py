@@ -22,18 +22,26 @@ class _Followed:
 
     def __init__(self) -> None:
         self._dictionary: Sequence[str] = ()
+        self._last = ""
         self.known = 0
 
     def news(self, dictionary: Sequence[str]) -> tuple[bool, Sequence[str]]:
         """Whether this is another read's dictionary (all that was known is void), and the texts not yet known."""
-        other = dictionary is not self._dictionary and list(dictionary[: self.known]) != list(
-            self._dictionary[: self.known]
-        )
-        if other or len(dictionary) < self.known:
-            other, self.known = True, 0
-        self._dictionary = dictionary
-        start, self.known = self.known, len(dictionary)
+        other = not self._continues(dictionary)
+        start = 0 if other else self.known
+        self._dictionary, self.known = dictionary, len(dictionary)
+        self._last = dictionary[-1] if dictionary else ""
         return other, dictionary[start:] if start < self.known else ()
+
+    def _continues(self, dictionary: Sequence[str]) -> bool:
+        """A list that grew still holds the very string that was its last; any other list is compared in full."""
+        if self.known == 0:
+            return True
+        if len(dictionary) < self.known:
+            return False
+        if dictionary is self._dictionary:
+            return dictionary[self.known - 1] is self._last
+        return dictionary[: self.known] == self._dictionary[: self.known]
 
 
 class CodeTable:

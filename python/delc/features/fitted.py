@@ -80,7 +80,10 @@ class FittedFeatures:
         self, query_columns: Sequence[QueryColumn], *, target: TargetColumns | None = None, keys: Sequence[str] = ()
     ) -> RowLayout:
         """How the rows of a query are packed for ``encoder``; see ``delc.features.layout.lay_out``."""
-        return lay_out([column.planned for column in self.columns], query_columns, target=target, keys=keys)
+        planned = [column.planned for column in self.columns]
+        arrays = (column for column in self.columns if isinstance(column, FittedArray | FittedTokens))
+        elements = {column.planned.name: math.prod(column.shape) for column in arrays}
+        return lay_out(planned, query_columns, target=target, keys=keys, elements=elements)
 
     def encoder(self, layout: RowLayout) -> FeatureEncoder:
         """What turns the batches of a read with this layout into tensors. Reads that go on at the same time need an

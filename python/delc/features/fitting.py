@@ -35,6 +35,7 @@ from delc.features.missing import MissingValues, missing_values
 from delc.features.moments import Floats, RunningMoments
 from delc.features.parts import check_shape
 from delc.features.plan import FeaturePlan
+from delc.features.scaling import center_and_scale, frozen
 from delc.features.settings import (
     ArraySettings,
     BooleanSettings,
@@ -177,7 +178,7 @@ class _MomentFitter:
     def finish(self) -> Sequence[FittedColumn]:
         center, scale = center_and_scale(self._moments, self._settings.standardize, self._column.name)
         fill = _fill(self._column, self._seconds, 0, self._values)
-        return [FittedMoment(self._column, self._parts, _frozen(center), _frozen(scale), fill)]
+        return [FittedMoment(self._column, self._parts, frozen(center), frozen(scale), fill)]
 
 
 class _CategoriesFitter:
@@ -265,7 +266,7 @@ class _ArrayFitter:
             center, scale = center_and_scale(
                 pooled, self._settings.standardize, self._column.name, BRIGHTEST if image else 1.0
             )
-        return [FittedArray(self._column, self._shape, _frozen(center), _frozen(scale), self._fill())]
+        return [FittedArray(self._column, self._shape, frozen(center), frozen(scale), self._fill())]
 
     def _pools(self) -> int:
         per = self._settings.per or ("channel" if len(self._shape) > 2 else "element")
@@ -275,13 +276,13 @@ class _ArrayFitter:
 
     def _fill(self) -> Floats | None:
         if self._settings.missing == "zero":
-            return _frozen(np.zeros(1))
+            return frozen(np.zeros(1))
         if self._settings.missing != "mean":
             return None
         assert self._moments is not None
         if not self._moments.count.all():
             raise _only_missing(self._column)
-        return _frozen(self._moments.mean)
+        return frozen(self._moments.mean)
 
 
 class _TextFitter:
@@ -381,34 +382,3 @@ def _only_missing(column: PlannedColumn) -> InvalidData:
         detail=f'So there is no value for the policy "{column.settings.missing}".',
         hint="Leave the column out of the data set, or choose another policy.",
     )
-
-
-def center_and_scale(moments: RunningMoments, standardize: str, name: str, unit: float = 1.0) -> tuple[Floats, Floats]:
-    """What is taken off each value and what the rest is divided by.
-
-    A constant column has the scale ``unit``, so that it becomes 0 and not NaN; without standardising that is the
-    scale of all.
-    """
-    if standardize == "none":
-        return np.zeros(len(moments.mean)), np.full(len(moments.mean), unit)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if standardize == "minmax":
-            some = moments.count > 0
-            center = np.where(some, moments.low, 0.0)
-            scale = np.where(some, moments.high - moments.low, 0.0)
-        else:
-            center, scale = moments.mean, moments.deviation()
-        noise = 10 * np.finfo(np.float64).eps * np.abs(center)
-        scale = np.where(scale > noise, scale, unit)
-    if not (np.isfinite(center).all() and np.isfinite(scale).all()):
-        raise InvalidData(
-            f'the numbers of column "{name}" are too large: their variance is not a finite number',
-            hint="Bring the column to a smaller range in the query, for example with ln().",
-        )
-    return center, scale
-
-
-def _frozen(values: Floats) -> Floats:
-    values = values.copy()
-    values.flags.writeable = False
-    return values

@@ -36,13 +36,18 @@ class Slot:
 
 @dataclass(frozen=True)
 class RowLayout:
-    """How rows are packed (``pack``, for the packer) and where features, target and keys lie in what comes back."""
+    """How rows are packed and where features, target and keys lie in what comes back.
+
+    ``pack`` and ``widths`` are for the packer; ``widths`` says how many numbers each query column has in a row, -1
+    where the first row tells.
+    """
 
     pack: PackLayout
     columns: tuple[QueryColumn, ...]
     slots: Mapping[str, Slot]
     target: tuple[Slot, ...]
     keys: tuple[int, ...]
+    widths: tuple[int, ...]
 
 
 class TargetColumns(Protocol):
@@ -64,9 +69,11 @@ def lay_out(
     *,
     target: TargetColumns | None = None,
     keys: Sequence[str] = (),
+    elements: Mapping[str, int] | None = None,
 ) -> RowLayout:
     """Match features, target and keys with a query's columns by name.
 
+    ``elements`` tells how many numbers the array columns have in a row, by feature, where that is known.
     Columns that nothing asks for are read past. A lone array or image feature that is not found by name takes the
     query's only array column. Raises ``UndefinedObject`` for a missing column, ``DatatypeMismatch`` for one whose
     type changed, ``InvalidParameter`` for a name that fits two columns or a column asked for twice.
@@ -83,13 +90,22 @@ def lay_out(
         for column in target_columns:
             groups.add(column, "target", *packing)
     slots = groups.slots(query)
+    of_features = {feature.name: slots[column] for feature, column in zip(features, groups.order, strict=False)}
     return RowLayout(
         pack=groups.pack(len(query), key_columns),
         columns=tuple(query),
-        slots={feature.name: slots[column] for feature, column in zip(features, groups.order, strict=False)},
+        slots=of_features,
         target=tuple(slots[column] for column in target_columns),
         keys=key_columns,
+        widths=_widths(len(query), of_features, elements or {}),
     )
+
+
+def _widths(columns: int, slots: Mapping[str, Slot], elements: Mapping[str, int]) -> tuple[int, ...]:
+    widths = [-1] * columns
+    for name, width in elements.items():
+        widths[slots[name].column] = width
+    return tuple(widths)
 
 
 def _packing(feature: PlannedColumn) -> tuple[str, PackKind, str]:

@@ -4,6 +4,7 @@ row is read.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,11 @@ class FeaturePlan:
 
         See ``delc.features.layout.lay_out``.
         """
-        return lay_out(self.columns, query_columns, target=target, keys=keys)
+        return lay_out(self.columns, query_columns, target=target, keys=keys, elements=self._elements())
+
+    def _elements(self) -> dict[str, int]:
+        shapes = {column.name: getattr(column.settings, "shape", None) for column in self.columns}
+        return {name: math.prod(shape) for name, shape in shapes.items() if shape}
 
 
 def plan_features(columns: Sequence[QueryColumn], options: Mapping[str, Any] | None = None) -> FeaturePlan:

@@ -1,6 +1,4 @@
-"""Packs rows that Python already holds, as the packer packs the rows of a query: for predicting one row, and for
-trying features outside a server.
-"""
+"""Packs rows that Python holds as the server packs those of a query, so that features are tested without one."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ Row = Mapping[str, Any]
 _MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def pack_values(layout: RowLayout, rows: Sequence[Row], first_row: int = 0) -> PackedBatch:
+def pack_rows(layout: RowLayout, rows: Sequence[Row], first_row: int = 0) -> PackedBatch:
     """One batch of rows given as mappings from column name to Python value.
 
     Numbers, booleans, texts, dates and times (also in ISO text form), sequences and numpy arrays stand for what
@@ -36,7 +34,10 @@ def pack_values(layout: RowLayout, rows: Sequence[Row], first_row: int = 0) -> P
         if layout.pack.columns[places[0]].kind == "category":
             blocks = [_codes(batch, place, layout.columns[place].name, rows) for place in places]
         else:
-            blocks = [_numbers(batch, place, layout.columns[place].name, dtype, rows) for place in places]
+            blocks = [
+                _numbers(batch, place, layout.columns[place].name, dtype, rows, layout.widths[place])
+                for place in places
+            ]
         batch.shapes.append(blocks[0].shape[1:] if len(places) == 1 and blocks[0].ndim > 1 else (_width(blocks),))
         batch.groups.append(np.concatenate([block.reshape(len(rows), -1) for block in blocks], axis=1).astype(dtype))
     return batch
@@ -65,10 +66,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _numbers(batch: PackedBatch, place: int, name: str, dtype: str, rows: Sequence[Row]) -> npt.NDArray[Any]:
+def _numbers(
+    batch: PackedBatch, place: int, name: str, dtype: str, rows: Sequence[Row], width: int
+) -> npt.NDArray[Any]:
     wide = np.float64 if dtype.startswith("float") else np.int64
     values = [_number_or_numbers(row[name], wide, batch.first_row + number, name) for number, row in enumerate(rows)]
-    shape = next((value.shape for value in values if value is not None), ())
+    shape = next((value.shape for value in values if value is not None), (width,) if width >= 0 else ())
     problem = ColumnProblem(place, 0, 0, 0, 0)
     result = np.full((len(rows), *shape), math.nan if wide is np.float64 else 0, dtype=wide)
     for number, value in enumerate(values):

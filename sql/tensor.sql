@@ -177,3 +177,219 @@ COMMENT ON CAST (delc.tensor AS integer[]) IS 'Rank 1 to 6; floats are rounded, 
 COMMENT ON CAST (delc.tensor AS bigint[]) IS 'Rank 1 to 6; floats are rounded, numbers out of range are an error.';
 COMMENT ON CAST (delc.tensor AS boolean[]) IS 'Rank 1 to 6; true for all but zero.';
 COMMENT ON CAST (delc.tensor AS vector) IS 'Rank 1, 1 to 16000 finite elements, as real.';
+
+-- numpy files.
+
+CREATE FUNCTION delc.from_npy(file bytea) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_from_npy' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.from_npy(bytea) IS
+'The array in the bytes of a .npy file (numpy.save), format 1.0, 2.0 or 3.0, C or Fortran order, either byte order; dtypes b1, i1, i2, i4, i8, u1, f2, f4, f8, and V2 as bfloat16 (what ml_dtypes writes). The header is parsed, never evaluated.';
+
+CREATE FUNCTION delc.to_npy(value delc.tensor) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'delc_tensor_to_npy' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.to_npy(delc.tensor) IS
+'The bytes of a .npy file, format 1.0, C order, for numpy.load. bfloat16, which numpy lacks, is written as two raw bytes per element (dtype <V2, what ml_dtypes writes): read it with .view(ml_dtypes.bfloat16).';
+
+-- Equality, order and hashing.
+
+CREATE FUNCTION delc.tensor_eq(delc.tensor, delc.tensor) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'delc_tensor_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_eq(delc.tensor, delc.tensor) IS 'Implementation of =.';
+CREATE FUNCTION delc.tensor_ne(delc.tensor, delc.tensor) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'delc_tensor_ne' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_ne(delc.tensor, delc.tensor) IS 'Implementation of <>.';
+CREATE FUNCTION delc.tensor_lt(delc.tensor, delc.tensor) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'delc_tensor_lt' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_lt(delc.tensor, delc.tensor) IS 'Implementation of <.';
+CREATE FUNCTION delc.tensor_le(delc.tensor, delc.tensor) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'delc_tensor_le' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_le(delc.tensor, delc.tensor) IS 'Implementation of <=.';
+CREATE FUNCTION delc.tensor_ge(delc.tensor, delc.tensor) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'delc_tensor_ge' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_ge(delc.tensor, delc.tensor) IS 'Implementation of >=.';
+CREATE FUNCTION delc.tensor_gt(delc.tensor, delc.tensor) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'delc_tensor_gt' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_gt(delc.tensor, delc.tensor) IS 'Implementation of >.';
+CREATE FUNCTION delc.tensor_cmp(delc.tensor, delc.tensor) RETURNS integer
+    AS 'MODULE_PATHNAME', 'delc_tensor_cmp' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_cmp(delc.tensor, delc.tensor) IS 'Order of two tensors for sorting: negative, 0 or positive.';
+CREATE FUNCTION delc.tensor_hash(delc.tensor) RETURNS integer
+    AS 'MODULE_PATHNAME', 'delc_tensor_hash' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_hash(delc.tensor) IS 'Hash of dtype, shape and numbers.';
+CREATE FUNCTION delc.tensor_hash_extended(delc.tensor, bigint) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'delc_tensor_hash_extended' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_hash_extended(delc.tensor, bigint) IS 'Hash of dtype, shape and numbers with 64 bits and a seed.';
+
+CREATE OPERATOR delc.= (
+    LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_eq,
+    COMMUTATOR = OPERATOR(delc.=), NEGATOR = OPERATOR(delc.<>),
+    RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
+);
+COMMENT ON OPERATOR delc.= (delc.tensor, delc.tensor) IS
+'Equal dtype, shape and bits of all numbers: NaN equals a NaN of the same payload, -0 differs from 0, float32 differs from float64.';
+CREATE OPERATOR delc.<> (
+    LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_ne,
+    COMMUTATOR = OPERATOR(delc.<>), NEGATOR = OPERATOR(delc.=),
+    RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR delc.<> (delc.tensor, delc.tensor) IS 'Different dtype, shape or bits of any number.';
+CREATE OPERATOR delc.< (
+    LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_lt,
+    COMMUTATOR = OPERATOR(delc.>), NEGATOR = OPERATOR(delc.>=),
+    RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR delc.< (delc.tensor, delc.tensor) IS
+'Before in the order for sorting: by dtype, rank, dimensions, bytes. It has no numeric meaning.';
+CREATE OPERATOR delc.<= (
+    LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_le,
+    COMMUTATOR = OPERATOR(delc.>=), NEGATOR = OPERATOR(delc.>),
+    RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR delc.<= (delc.tensor, delc.tensor) IS
+'Before or equal in the order for sorting: by dtype, rank, dimensions, bytes. It has no numeric meaning.';
+CREATE OPERATOR delc.>= (
+    LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_ge,
+    COMMUTATOR = OPERATOR(delc.<=), NEGATOR = OPERATOR(delc.<),
+    RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR delc.>= (delc.tensor, delc.tensor) IS
+'After or equal in the order for sorting: by dtype, rank, dimensions, bytes. It has no numeric meaning.';
+CREATE OPERATOR delc.> (
+    LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_gt,
+    COMMUTATOR = OPERATOR(delc.<), NEGATOR = OPERATOR(delc.<=),
+    RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR delc.> (delc.tensor, delc.tensor) IS
+'After in the order for sorting: by dtype, rank, dimensions, bytes. It has no numeric meaning.';
+
+CREATE OPERATOR FAMILY delc.tensor_ops USING btree;
+COMMENT ON OPERATOR FAMILY delc.tensor_ops USING btree IS 'Order of tensors for DISTINCT, GROUP BY and unique indexes.';
+CREATE OPERATOR CLASS delc.tensor_ops DEFAULT FOR TYPE delc.tensor USING btree FAMILY delc.tensor_ops AS
+    OPERATOR 1 delc.<, OPERATOR 2 delc.<=, OPERATOR 3 delc.=, OPERATOR 4 delc.>=, OPERATOR 5 delc.>,
+    FUNCTION 1 delc.tensor_cmp(delc.tensor, delc.tensor);
+COMMENT ON OPERATOR CLASS delc.tensor_ops USING btree IS 'Order of tensors for DISTINCT, GROUP BY and unique indexes.';
+CREATE OPERATOR FAMILY delc.tensor_ops USING hash;
+COMMENT ON OPERATOR FAMILY delc.tensor_ops USING hash IS 'Equality of tensors for hash joins and aggregates.';
+CREATE OPERATOR CLASS delc.tensor_ops DEFAULT FOR TYPE delc.tensor USING hash FAMILY delc.tensor_ops AS
+    OPERATOR 1 delc.=,
+    FUNCTION 1 delc.tensor_hash(delc.tensor),
+    FUNCTION 2 delc.tensor_hash_extended(delc.tensor, bigint);
+COMMENT ON OPERATOR CLASS delc.tensor_ops USING hash IS 'Equality of tensors for hash joins and aggregates.';
+
+-- Arithmetic.
+
+CREATE FUNCTION delc.tensor_add(delc.tensor, delc.tensor) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_add' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_add(delc.tensor, delc.tensor) IS 'Implementation of tensor + tensor.';
+CREATE FUNCTION delc.tensor_add(delc.tensor, double precision) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_add_scalar' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_add(delc.tensor, double precision) IS 'Implementation of tensor + number.';
+CREATE FUNCTION delc.tensor_add(double precision, delc.tensor) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_scalar_add_tensor' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_add(double precision, delc.tensor) IS 'Implementation of number + tensor.';
+CREATE FUNCTION delc.tensor_subtract(delc.tensor, delc.tensor) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_subtract' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_subtract(delc.tensor, delc.tensor) IS 'Implementation of tensor - tensor.';
+CREATE FUNCTION delc.tensor_subtract(delc.tensor, double precision) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_subtract_scalar' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_subtract(delc.tensor, double precision) IS 'Implementation of tensor - number.';
+CREATE FUNCTION delc.tensor_subtract(double precision, delc.tensor) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_scalar_subtract_tensor' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_subtract(double precision, delc.tensor) IS 'Implementation of number - tensor.';
+CREATE FUNCTION delc.tensor_multiply(delc.tensor, delc.tensor) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_multiply' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_multiply(delc.tensor, delc.tensor) IS 'Implementation of tensor * tensor.';
+CREATE FUNCTION delc.tensor_multiply(delc.tensor, double precision) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_multiply_scalar' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_multiply(delc.tensor, double precision) IS 'Implementation of tensor * number.';
+CREATE FUNCTION delc.tensor_multiply(double precision, delc.tensor) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_scalar_multiply_tensor' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_multiply(double precision, delc.tensor) IS 'Implementation of number * tensor.';
+
+CREATE OPERATOR delc.+ (LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_add, COMMUTATOR = OPERATOR(delc.+));
+COMMENT ON OPERATOR delc.+ (delc.tensor, delc.tensor) IS
+'Element-wise sum of tensors of the same dtype and shape. Floats by IEEE 754, float16 and bfloat16 computed in float32; integer overflow is an error; bool has no arithmetic.';
+CREATE OPERATOR delc.+ (LEFTARG = delc.tensor, RIGHTARG = double precision, FUNCTION = delc.tensor_add, COMMUTATOR = OPERATOR(delc.+));
+COMMENT ON OPERATOR delc.+ (delc.tensor, double precision) IS
+'Adds a number to each element; the dtype stays. The number is rounded to float32 beside floats smaller than float64; beside integers it must be whole.';
+CREATE OPERATOR delc.+ (LEFTARG = double precision, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_add, COMMUTATOR = OPERATOR(delc.+));
+COMMENT ON OPERATOR delc.+ (double precision, delc.tensor) IS
+'Adds a number to each element; the dtype stays. The number is rounded to float32 beside floats smaller than float64; beside integers it must be whole.';
+CREATE OPERATOR delc.- (LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_subtract);
+COMMENT ON OPERATOR delc.- (delc.tensor, delc.tensor) IS
+'Element-wise difference of tensors of the same dtype and shape. Floats by IEEE 754, float16 and bfloat16 computed in float32; integer overflow is an error; bool has no arithmetic.';
+CREATE OPERATOR delc.- (LEFTARG = delc.tensor, RIGHTARG = double precision, FUNCTION = delc.tensor_subtract);
+COMMENT ON OPERATOR delc.- (delc.tensor, double precision) IS
+'Subtracts a number from each element; the dtype stays. The number is rounded to float32 beside floats smaller than float64; beside integers it must be whole.';
+CREATE OPERATOR delc.- (LEFTARG = double precision, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_subtract);
+COMMENT ON OPERATOR delc.- (double precision, delc.tensor) IS
+'Subtracts each element from a number; the dtype stays. The number is rounded to float32 beside floats smaller than float64; beside integers it must be whole.';
+CREATE OPERATOR delc.* (LEFTARG = delc.tensor, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_multiply, COMMUTATOR = OPERATOR(delc.*));
+COMMENT ON OPERATOR delc.* (delc.tensor, delc.tensor) IS
+'Element-wise product of tensors of the same dtype and shape. Floats by IEEE 754, float16 and bfloat16 computed in float32; integer overflow is an error; bool has no arithmetic.';
+CREATE OPERATOR delc.* (LEFTARG = delc.tensor, RIGHTARG = double precision, FUNCTION = delc.tensor_multiply, COMMUTATOR = OPERATOR(delc.*));
+COMMENT ON OPERATOR delc.* (delc.tensor, double precision) IS
+'Multiplies each element by a number; the dtype stays. The number is rounded to float32 beside floats smaller than float64; beside integers it must be whole.';
+CREATE OPERATOR delc.* (LEFTARG = double precision, RIGHTARG = delc.tensor, FUNCTION = delc.tensor_multiply, COMMUTATOR = OPERATOR(delc.*));
+COMMENT ON OPERATOR delc.* (double precision, delc.tensor) IS
+'Multiplies each element by a number; the dtype stays. The number is rounded to float32 beside floats smaller than float64; beside integers it must be whole.';
+
+-- Aggregates. The states live in C (internal) and travel between parallel workers as bytea.
+
+CREATE FUNCTION delc.tensor_sum_step(internal, delc.tensor) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_sum_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_sum_step(internal, delc.tensor) IS 'Transition of sum(tensor).';
+CREATE FUNCTION delc.tensor_mean_step(internal, delc.tensor) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_mean_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_mean_step(internal, delc.tensor) IS 'Transition of avg(tensor).';
+CREATE FUNCTION delc.tensor_weighted_mean_step(internal, delc.tensor, double precision) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_weighted_mean_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_weighted_mean_step(internal, delc.tensor, double precision) IS 'Transition of avg(tensor, weight).';
+CREATE FUNCTION delc.tensor_sum_combine(internal, internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_sum_combine' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_sum_combine(internal, internal) IS 'Combines two states of sum or avg of tensors.';
+CREATE FUNCTION delc.tensor_sum_serialize(internal) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'delc_tensor_sum_serialize' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_sum_serialize(internal) IS 'A state of sum or avg of tensors as bytes.';
+CREATE FUNCTION delc.tensor_sum_deserialize(bytea, internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_sum_deserialize' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_sum_deserialize(bytea, internal) IS 'A state of sum or avg of tensors from bytes.';
+CREATE FUNCTION delc.tensor_sum_final(internal) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_sum_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_sum_final(internal) IS 'Result of sum(tensor).';
+CREATE FUNCTION delc.tensor_mean_final(internal) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_mean_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_mean_final(internal) IS 'Result of avg(tensor) and avg(tensor, weight).';
+CREATE FUNCTION delc.tensor_stack_step(internal, delc.tensor) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_stack_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_stack_step(internal, delc.tensor) IS 'Transition of stack(tensor).';
+CREATE FUNCTION delc.tensor_stack_final(internal) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_stack_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_stack_final(internal) IS 'Result of stack(tensor).';
+
+CREATE AGGREGATE delc.sum(delc.tensor) (
+    SFUNC = delc.tensor_sum_step, STYPE = internal, FINALFUNC = delc.tensor_sum_final,
+    COMBINEFUNC = delc.tensor_sum_combine, SERIALFUNC = delc.tensor_sum_serialize,
+    DESERIALFUNC = delc.tensor_sum_deserialize, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.sum(delc.tensor) IS
+'Element-wise sum of tensors of the same dtype and shape. Floats are added in double precision; float64 gives float64, the smaller floats float32, integers and bool int64 with overflow an error. NULLs are left out; NULL for no rows.';
+CREATE AGGREGATE delc.avg(delc.tensor) (
+    SFUNC = delc.tensor_mean_step, STYPE = internal, FINALFUNC = delc.tensor_mean_final,
+    COMBINEFUNC = delc.tensor_sum_combine, SERIALFUNC = delc.tensor_sum_serialize,
+    DESERIALFUNC = delc.tensor_sum_deserialize, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.avg(delc.tensor) IS
+'Element-wise mean of tensors of the same dtype and shape, computed in double precision; float64 for float64, integers and bool, float32 for the smaller floats. NULLs are left out; NULL for no rows.';
+CREATE AGGREGATE delc.avg(delc.tensor, double precision) (
+    SFUNC = delc.tensor_weighted_mean_step, STYPE = internal, FINALFUNC = delc.tensor_mean_final,
+    COMBINEFUNC = delc.tensor_sum_combine, SERIALFUNC = delc.tensor_sum_serialize,
+    DESERIALFUNC = delc.tensor_sum_deserialize, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.avg(delc.tensor, double precision) IS
+'Element-wise mean of tensors, each counted with its weight: sum(weight * tensor) / sum(weight), as for federated averaging. Weights are finite and 0 or more; all 0 is an error. dtypes as for avg(tensor). Rows where either is NULL are left out; NULL for no rows.';
+CREATE AGGREGATE delc.stack(delc.tensor) (
+    SFUNC = delc.tensor_stack_step, STYPE = internal, FINALFUNC = delc.tensor_stack_final, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.stack(delc.tensor) IS
+'Stacks tensors of the same dtype and shape along a new first axis, in the order of the rows: use stack(value ORDER BY key). A NULL is an error; NULL for no rows. The result holds at most 128 MiB.';

@@ -214,42 +214,42 @@ PG_FUNCTION_INFO_V1(delc_tensor_to_real_array);
 Datum
 delc_tensor_to_real_array(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_DATUM(0), FLOAT4OID, DELC_FLOAT32));
+	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_WHOLE_TENSOR(0), FLOAT4OID, DELC_FLOAT32));
 }
 
 PG_FUNCTION_INFO_V1(delc_tensor_to_double_array);
 Datum
 delc_tensor_to_double_array(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_DATUM(0), FLOAT8OID, DELC_FLOAT64));
+	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_WHOLE_TENSOR(0), FLOAT8OID, DELC_FLOAT64));
 }
 
 PG_FUNCTION_INFO_V1(delc_tensor_to_smallint_array);
 Datum
 delc_tensor_to_smallint_array(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_DATUM(0), INT2OID, DELC_INT16));
+	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_WHOLE_TENSOR(0), INT2OID, DELC_INT16));
 }
 
 PG_FUNCTION_INFO_V1(delc_tensor_to_integer_array);
 Datum
 delc_tensor_to_integer_array(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_DATUM(0), INT4OID, DELC_INT32));
+	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_WHOLE_TENSOR(0), INT4OID, DELC_INT32));
 }
 
 PG_FUNCTION_INFO_V1(delc_tensor_to_bigint_array);
 Datum
 delc_tensor_to_bigint_array(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_DATUM(0), INT8OID, DELC_INT64));
+	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_WHOLE_TENSOR(0), INT8OID, DELC_INT64));
 }
 
 PG_FUNCTION_INFO_V1(delc_tensor_to_boolean_array);
 Datum
 delc_tensor_to_boolean_array(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_DATUM(0), BOOLOID, DELC_BOOL));
+	PG_RETURN_ARRAYTYPE_P(array_of_tensor(PG_GETARG_WHOLE_TENSOR(0), BOOLOID, DELC_BOOL));
 }
 
 /* ---- pgvector ---- */
@@ -290,7 +290,7 @@ PG_FUNCTION_INFO_V1(delc_tensor_to_vector);
 Datum
 delc_tensor_to_vector(PG_FUNCTION_ARGS)
 {
-	Datum		value = PG_GETARG_DATUM(0);
+	Datum		value = PG_GETARG_WHOLE_TENSOR(0);
 	DelcTensorHeader header;
 	Size		size;
 	PgVector   *vector;

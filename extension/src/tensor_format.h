@@ -186,6 +186,10 @@ extern struct varlena *delc_tensor_as_dtype(Datum value, int dtype);
 
 #define PG_RETURN_TENSOR(pointer) PG_RETURN_POINTER(pointer)
 
+/* An argument of which all bytes will be needed: fetched once. */
+#define PG_GETARG_WHOLE_TENSOR(n) \
+	PointerGetDatum(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(n)))
+
 extern PGDLLEXPORT Datum delc_tensor_reshaped(PG_FUNCTION_ARGS);
 
 #endif							/* DELC_TENSOR_FORMAT_H */

@@ -160,7 +160,7 @@ delc_tensor_as(PG_FUNCTION_ARGS)
 	int			dtype = delc_dtype_require(text_to_cstring(PG_GETARG_TEXT_PP(1)),
 										   ERRCODE_INVALID_PARAMETER_VALUE);
 
-	PG_RETURN_TENSOR(delc_tensor_as_dtype(PG_GETARG_DATUM(0), dtype));
+	PG_RETURN_TENSOR(delc_tensor_as_dtype(PG_GETARG_WHOLE_TENSOR(0), dtype));
 }
 
 /* Replace the one dimension of -1, if there is one, by what is left for it. */
@@ -198,7 +198,7 @@ PG_FUNCTION_INFO_V1(delc_tensor_reshaped);
 Datum
 delc_tensor_reshaped(PG_FUNCTION_ARGS)
 {
-	Datum		value = PG_GETARG_DATUM(0);
+	Datum		value = PG_GETARG_WHOLE_TENSOR(0);
 	DelcTensorHeader header;
 	DelcTensorHeader reshaped;
 	int64		dims[TENSOR_MAX_RANK];

@@ -242,20 +242,22 @@ try_compress(const char *dense, const DelcTensorHeader *header, int plane,
 			 size_t *size)
 {
 	size_t		elements = header->elements;
+	size_t		limit;
 	char	   *gathered[TENSOR_MAX_PLANES] = {NULL};
 	char	   *packed;
 
 	if (!delc_plane_looks_compressible((const unsigned char *) dense, elements,
 									   header->item_size, plane))
 		return NULL;
-	packed = palloc(elements);
+	limit = delc_plane_worthwhile(elements);
+	packed = palloc(limit);
 	if (header->item_size == 1)
-		*size = delc_plane_compress(dense, elements, packed, elements);
+		*size = delc_plane_compress(dense, elements, packed, limit);
 	else
 	{
 		gathered[plane] = palloc(elements);
 		delc_planes_split(dense, elements, header->item_size, gathered);
-		*size = delc_plane_compress(gathered[plane], elements, packed, elements);
+		*size = delc_plane_compress(gathered[plane], elements, packed, limit);
 		pfree(gathered[plane]);
 	}
 	if (*size == 0)

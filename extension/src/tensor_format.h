@@ -123,6 +123,7 @@ extern void delc_tensor_verify(const struct varlena *value);
 extern bool delc_plane_looks_compressible(const unsigned char *dense,
 										  int64 elements, int item_size,
 										  int byte);
+extern size_t delc_plane_worthwhile(size_t length);
 extern size_t delc_plane_compress(const char *plane, size_t length, char *out,
 								  size_t out_size);
 extern void delc_plane_decompress(const char *stored, size_t stored_length,

@@ -39,7 +39,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'max_worker_processes', 'one free, to record failed runs',
            pg_catalog.format('%s free of %s', workers - busy, workers), workers > busy,
            pg_catalog.format('ALTER SYSTEM SET max_worker_processes = %s; and restart the server', workers + 8)
-    FROM setting;
+    FROM setting
+    UNION ALL
+    SELECT 'zstd', 'tensors are compressed', pg_catalog.format('%s bytes of %s', stored, raw), stored < raw,
+           'build the extension with libzstd: make install in delc''s sources'
+    FROM (SELECT delc.raw_bytes(zeros) AS raw, delc.stored_bytes(zeros) AS stored
+          FROM (SELECT pg_catalog.array_fill(0::real, ARRAY[4096])::delc.tensor AS zeros) z) s;
 $$;
 
 COMMENT ON FUNCTION delc.check_server() IS

@@ -38,7 +38,7 @@ def test_advice_is_given_only_where_something_is_wrong(db: Connection) -> None:
 def test_every_requirement_is_named(db: Connection) -> None:
     assert set(check(db)) >= {
         "PostgreSQL", "extension delc", "extension plpython3u", "extension vector", "shared_preload_libraries",
-        "max_worker_processes", "Python", "Python package delc", "Python module torch", "Python module numpy",
+        "max_worker_processes", "zstd", "Python", "Python package delc", "Python module torch", "Python module numpy",
         "Python module safetensors", "Python module sklearn", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
         "delc.threads", "delc.memory_limit",
     }  # fmt: skip

@@ -96,6 +96,9 @@ clean: ## remove what was built here (not what is installed)
 
 # What the targets above share; each step looks at what is there and returns at once when nothing is missing.
 
+# Steps build on one another and share folders.
+.NOTPARALLEL:
+
 .PHONY: packages libraries product tools-test tools-lint
 packages:
 	@setup/packages.sh '$(PG_CONFIG)' $(LIBRARIES) server

@@ -39,8 +39,12 @@ def pack_rows(layout: RowLayout, rows: Sequence[Row], first_row: int = 0) -> Pac
                 for place in places
             ]
         batch.shapes.append(blocks[0].shape[1:] if len(places) == 1 and blocks[0].ndim > 1 else (_width(blocks),))
-        batch.groups.append(np.concatenate([block.reshape(len(rows), -1) for block in blocks], axis=1).astype(dtype))
+        batch.groups.append(np.concatenate([_flat(block) for block in blocks], axis=1).astype(dtype))
     return batch
+
+
+def _flat(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return block.reshape(len(block), math.prod(block.shape[1:]))
 
 
 def _width(blocks: Sequence[npt.NDArray[Any]]) -> int:

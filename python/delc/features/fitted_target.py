@@ -4,6 +4,7 @@ version.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,13 +16,20 @@ from delc.features.array_text import format_array
 from delc.features.layout import RowLayout
 from delc.features.moments import Floats
 from delc.features.stored import FORMAT_VERSION, Document, floats
-from delc.features.target_encoding import ClassEncoder, FlagEncoder, NameEncoder, NumberEncoder, TargetEncoder
+from delc.features.target_encoding import (
+    BOOLEAN_LABELS,
+    ClassEncoder,
+    FlagEncoder,
+    NameEncoder,
+    NumberEncoder,
+    TargetEncoder,
+)
 from delc.features.target_plan import INTEGERS, NAMES, NUMBERS, READINGS, TASKS, TEXTS, packing
 from delc.features.types import Family, family
 from delc.server.batches import PackKind, QueryColumn
 
 _COMMON = ("version", "task", "columns", "reading", "reason")
-_MOST_OUTPUTS = 100_000_000
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,7 @@ def target_from_json(value: Any) -> FittedTarget:
     if task == "classification":
         _require(document, reading in (INTEGERS, TEXTS) and len(columns) == 1)
         counts = document.counts("counts", len(labels))
-        _require(document, 0 not in counts)
+        _require(document, 0 not in counts and (reading == TEXTS or _are_whole(labels, columns[0])))
         return Classification(*common, labels, counts)
     if task == "multilabel":
         _require(document, reading in (NUMBERS, NAMES))
@@ -199,6 +207,13 @@ def target_from_json(value: Any) -> FittedTarget:
     _require(document, reading == NUMBERS)
     center, scale = document.numbers("center", len(labels)), document.numbers("scale", len(labels), positive=True)
     return Regression(*common, labels, center, scale)
+
+
+def _are_whole(labels: tuple[str, ...], column: QueryColumn) -> bool:
+    """Whether these are labels of an integer or boolean column, which are compared as numbers."""
+    if family(column.type) is Family.BOOLEAN:
+        return set(labels) <= set(BOOLEAN_LABELS)
+    return all(_WHOLE_NUMBER.fullmatch(label) and abs(int(label)) <= 2**63 - 1 for label in labels)
 
 
 def _require(document: Document, true: bool) -> None:

@@ -73,12 +73,11 @@ class FeatureFitter:
         self._missing = MissingValues(plan.columns, layout, fitting=True)
         self._rows = 0
         self._fitters: list[_Fitter] = []
-        numbers = [column for column in plan.columns if column.kind in ("numeric", "boolean")]
+        numbers = [column for column in plan.columns if _is_number(column)]
         if numbers:
             self._fitters.append(_NumbersFitter(numbers, [layout.slots[column.name] for column in numbers]))
-        self._fitters += [
-            _fitter(column, layout.slots[column.name]) for column in plan.columns if column not in numbers
-        ]
+        others = (column for column in plan.columns if not _is_number(column))
+        self._fitters += [_fitter(column, layout.slots[column.name]) for column in others]
 
     def update(self, batch: PackedBatch) -> None:
         """Learn from a batch. Raises ``InvalidData`` for missing values that no policy covers."""
@@ -102,6 +101,10 @@ class _Fitter(Protocol):
     def update(self, batch: PackedBatch, missing: bool) -> None: ...
 
     def finish(self) -> Sequence[FittedColumn]: ...
+
+
+def _is_number(column: PlannedColumn) -> bool:
+    return column.kind in ("numeric", "boolean")
 
 
 def _fitter(column: PlannedColumn, slot: Slot) -> _Fitter:
@@ -139,14 +142,19 @@ class _NumbersFitter:
             counts.update(values[:, place])
 
     def finish(self) -> Sequence[FittedColumn]:
-        return [self._fitted(place, column) for place, column in enumerate(self._columns)]
+        ways: dict[str, list[int]] = {}
+        for place, column in enumerate(self._columns):
+            settings = column.settings
+            assert isinstance(settings, NumericSettings | BooleanSettings)
+            ways.setdefault(settings.standardize, []).append(place)
+        return [fitted for way, places in ways.items() for fitted in self._fitted(way, places)]
 
-    def _fitted(self, place: int, column: PlannedColumn) -> FittedNumber:
-        settings = column.settings
-        assert isinstance(settings, NumericSettings | BooleanSettings)
-        center, scale = center_and_scale(self._moments, settings.standardize, column.name)
-        fill = _fill(column, self._moments, place, self._values.get(place))
-        return FittedNumber(column, float(center[place]), float(scale[place]), fill)
+    def _fitted(self, standardize: str, places: list[int]) -> list[FittedNumber]:
+        columns = [self._columns[place] for place in places]
+        names = [column.name for column in columns]
+        center, scale = center_and_scale(self._moments.at(places), standardize, names)
+        fills = [_fill(self._columns[place], self._moments, place, self._values.get(place)) for place in places]
+        return [FittedNumber(*each) for each in zip(columns, center.tolist(), scale.tolist(), fills, strict=True)]
 
 
 class _MomentFitter:
@@ -176,7 +184,7 @@ class _MomentFitter:
             self._values.update(seconds)
 
     def finish(self) -> Sequence[FittedColumn]:
-        center, scale = center_and_scale(self._moments, self._settings.standardize, self._column.name)
+        center, scale = center_and_scale(self._moments, self._settings.standardize, [self._column.name])
         fill = _fill(self._column, self._seconds, 0, self._values)
         return [FittedMoment(self._column, self._parts, frozen(center), frozen(scale), fill)]
 
@@ -264,7 +272,7 @@ class _ArrayFitter:
             assert self._moments is not None
             pooled = self._moments.pooled(self._pools())
             center, scale = center_and_scale(
-                pooled, self._settings.standardize, self._column.name, BRIGHTEST if image else 1.0
+                pooled, self._settings.standardize, [self._column.name], BRIGHTEST if image else 1.0
             )
         return [FittedArray(self._column, self._shape, frozen(center), frozen(scale), self._fill())]
 

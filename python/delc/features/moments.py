@@ -7,6 +7,7 @@ neither long tables nor columns whose mean is large beside their spread lose dig
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,16 +74,24 @@ class RunningMoments:
         mean = center + sums / some
         within = np.maximum(squares - sums * (sums / some), 0.0)
         total = self.count + count
-        shift = mean - self.mean
+        shift = np.where(self.count > 0, mean - self.mean, 0.0)
         weight = count / np.maximum(total, 1)
         self.squares += within + shift * shift * (self.count * weight)
-        self.mean = np.where(count > 0, self.mean + shift * weight, self.mean)
+        self.mean = np.where(self.count > 0, self.mean + shift * weight, np.where(count > 0, mean, 0.0))
         self.count = total
 
     def deviation(self) -> Floats:
         """Standard deviation of each column (of the rows seen: divided by their count)."""
         result: Floats = np.sqrt(self.squares / np.maximum(self.count, 1))
         return result
+
+    def at(self, places: Sequence[int]) -> RunningMoments:
+        """The moments of some of the columns."""
+        chosen = RunningMoments(0)
+        index = np.array(places, dtype=np.int64)
+        chosen.count, chosen.mean, chosen.squares = self.count[index], self.mean[index], self.squares[index]
+        chosen.low, chosen.high = self.low[index], self.high[index]
+        return chosen
 
     def pooled(self, pools: int) -> RunningMoments:
         """The moments of ``pools`` equal runs of neighbouring columns, each run taken as one column."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from delc.features.moments import Floats, RunningMoments
 from delc.server.errors import InvalidData
 
 
-def center_and_scale(moments: RunningMoments, standardize: str, name: str, unit: float = 1.0) -> tuple[Floats, Floats]:
+def center_and_scale(
+    moments: RunningMoments, standardize: str, names: Sequence[str], unit: float = 1.0
+) -> tuple[Floats, Floats]:
     """What is taken off each value and what the rest is divided by.
 
+    ``names`` of the columns, one per column or one for all, are for the error when a spread is not a finite number.
     A constant column has the scale ``unit``, so that it becomes 0 and not NaN; without standardising that is the
     scale of all.
     """
@@ -24,8 +29,10 @@ def center_and_scale(moments: RunningMoments, standardize: str, name: str, unit:
         else:
             center, scale = moments.mean, moments.deviation()
         noise = 10 * np.finfo(np.float64).eps * np.abs(center)
-        scale = np.where(scale > noise, scale, unit)
-    if not (np.isfinite(center).all() and np.isfinite(scale).all()):
+        scale = np.where(scale <= noise, unit, scale)
+    too_large = np.flatnonzero(~(np.isfinite(center) & np.isfinite(scale)))
+    if len(too_large):
+        name = names[too_large[0]] if len(names) > 1 else names[0]
         raise InvalidData(
             f'the numbers of column "{name}" are too large: their variance is not a finite number',
             hint="Bring the column to a smaller range in the query, for example with ln().",

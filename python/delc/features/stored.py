@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from delc.features.moments import Floats
+from delc.features.settings import MOST_ELEMENTS
 from delc.server.errors import InvalidData
 
 FORMAT_VERSION = 1
@@ -124,7 +125,8 @@ class Document:
     def shape(self, key: str) -> tuple[int, ...]:
         """1 to 8 positive dimensions."""
         values = self.items(key)
-        if not 1 <= len(values) <= 8 or not all(type(value) is int and 0 < value <= 2**31 for value in values):
+        whole = all(type(value) is int and value > 0 for value in values)
+        if not 1 <= len(values) <= 8 or not whole or math.prod(values) > MOST_ELEMENTS:
             self.refuse(f'has {values!r:.100} as "{key}", which is not a shape')
         return tuple(values)
 

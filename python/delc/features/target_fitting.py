@@ -98,7 +98,7 @@ class _IntegersFitter:
     def finish(self) -> FittedTarget:
         name, reason = self._slot.name, self._plan.reason
         if self._counts is None:
-            center, scale = center_and_scale(self._moments, "standard", name)
+            center, scale = center_and_scale(self._moments, "standard", [name])
             reason += f" with more than {MOST_INTEGER_CLASSES} different values"
             return Regression(self._plan.columns, NUMBERS, reason, (name,), frozen(center), frozen(scale))
         if self._plan.task is None:
@@ -176,7 +176,7 @@ class _NumbersFitter:
         if task == "multilabel":
             counts = tuple(round(mean * self._rows) for mean in self._moments.mean.tolist())
             return Multilabel(self._plan.columns, NUMBERS, reason, names, counts, self._rows)
-        center, scale = center_and_scale(self._moments, "standard", self._slots[0].name)
+        center, scale = center_and_scale(self._moments, "standard", [slot.name for slot in self._slots])
         return Regression(self._plan.columns, NUMBERS, reason, names, frozen(center), frozen(scale))
 
     def _output_names(self, outputs: int) -> tuple[str, ...]:

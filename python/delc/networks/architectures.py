@@ -19,7 +19,7 @@ from delc.networks.arguments import (
     shorten_name,
 )
 from delc.networks.graph import INPUT, Network
-from delc.networks.joining import joined_inputs, main_name, main_value
+from delc.networks.joining import free_name, joined_inputs, main_name, main_value
 from delc.networks.kinds import TOKENS, Arguments, Shape, Value, show_shape
 from delc.server.errors import InvalidParameter, unknown
 from delc.server.inputs import InputSpec
@@ -53,14 +53,16 @@ def _dropout(default: float) -> Argument:
 class Sketch:
     """A definition in the making; each layer reads the one added before it unless told otherwise."""
 
-    def __init__(self, start: str = INPUT) -> None:
+    def __init__(self, inputs: Inputs, start: str = INPUT) -> None:
         self.layers: list[dict[str, Any]] = []
         self.end = start
+        self.taken = {INPUT, *inputs}
 
-    def add(self, kind: str, name: str, inputs: Sequence[str] | None = None, **arguments: Any) -> str:
-        """Add a layer and return its name."""
-        sources = list(inputs) if inputs is not None else [self.end]
-        self.layers.append({"kind": kind, "name": name, "inputs": sources, "arguments": arguments})
+    def add(self, kind: str, name: str, sources: Sequence[str] | None = None, **arguments: Any) -> str:
+        """Add a layer and return its name, which is another than the one given where an input has that name."""
+        name = free_name(name, self.taken)
+        reads = list(sources) if sources is not None else [self.end]
+        self.layers.append({"kind": kind, "name": name, "inputs": reads, "arguments": arguments})
         self.end = name
         return name
 
@@ -107,7 +109,7 @@ def draw_mlp(arguments: Arguments, inputs: Inputs, outputs: int) -> Sketch:
 
 
 def _flat(architecture_name: str, inputs: Inputs) -> Sketch:
-    sketch = Sketch()
+    sketch = Sketch(inputs)
     if len(_numbers(architecture_name, inputs).shape) != 1:
         sketch.add("flatten", "flat")
     return sketch
@@ -211,7 +213,7 @@ def _residual(sketch: Sketch, activation: str, suffix: str, over: int, channels:
 def _image(architecture_name: str, arguments: Arguments, inputs: Inputs) -> tuple[Sketch, Shape]:
     """A sketch that gives (channels, sizes …), and that shape; numbers in a row and channels last are rearranged."""
     arriving = _numbers(architecture_name, inputs).shape
-    sketch = Sketch()
+    sketch = Sketch(inputs)
     told, over = arguments["shape"], arguments["dimensions"]
     if told is not None:
         if math.prod(told) != math.prod(arriving):
@@ -270,7 +272,7 @@ def draw_text_classifier(arguments: Arguments, inputs: Inputs, outputs: int) -> 
             detail=f"The inputs are {', '.join(inputs)}.",
             hint="Choose a text or tokens column, or the architecture sequence_classifier for series of numbers.",
         )
-    sketch = Sketch(tokens)
+    sketch = Sketch(inputs, tokens)
     sketch.add("embedding", "embedding", **_table(arguments, inputs[tokens]))
     if arguments["encoder"] == "transformer":
         _encoder(sketch, arguments, tokens)
@@ -308,7 +310,7 @@ def draw_sequence_classifier(arguments: Arguments, inputs: Inputs, outputs: int)
         sketch = _series(arguments, inputs)
         sketch.add(arguments["cell"], "recurrent", **cell)
     else:
-        sketch = Sketch(tokens)
+        sketch = Sketch(inputs, tokens)
         sketch.add("embedding", "embedding", **_table(arguments, inputs[tokens]))
         cell["padding_index"] = arguments["padding_index"]
         sketch.add(arguments["cell"], "recurrent", [sketch.end, tokens], **cell)
@@ -322,7 +324,7 @@ def draw_sequence_classifier(arguments: Arguments, inputs: Inputs, outputs: int)
 def _series(arguments: Arguments, inputs: Inputs) -> Sketch:
     """A sketch that gives (length, features) from numbers in that shape, or from one number at each step."""
     shape = _numbers("sequence_classifier", inputs).shape
-    sketch = Sketch()
+    sketch = Sketch(inputs)
     if len(shape) == 1:
         sketch.add("unsqueeze", "series", dim=2)
     elif len(shape) != 2:

@@ -264,7 +264,10 @@ def shorten(value: Any) -> str:
     """A value as an error shows it: like JSON, and cut where it is long or deep."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return _short.repr(value).replace("'", '"')
+    try:
+        return _short.repr(value).replace("'", '"')
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return "a number too long to show"
 
 
 def shorten_name(name: object) -> str:

@@ -22,6 +22,12 @@ from delc.server.errors import DuplicateObject, InvalidParameter, LimitExceeded,
 INPUT = "input"
 """The name by which a layer reads the network's input where it has only one."""
 
+RESERVED = {
+    INPUT: "This name stands for the network's input.",
+    "training": "Every torch module says by this name whether it is being trained.",
+}
+"""Names that no layer may have."""
+
 MOST_LAYERS = 10_000
 MOST_NAME_BYTES = 63
 
@@ -65,7 +71,7 @@ class Network:
     """Layers in an order in which each comes after what it reads.
 
     The order given is kept where it is such an order already; otherwise layers move back as little as needed. Names are
-    unique, 1 to 63 bytes of letters, digits, "_" and "-", and none is "input". A name that a layer reads and that no
+    unique, 1 to 63 bytes of letters, digits, "_" and "-", and none is reserved. A name that a layer reads and that no
     layer has is an input of the network. Cycles raise ``InvalidParameter``, a name used twice ``DuplicateObject``.
     """
 
@@ -181,10 +187,8 @@ def _check_names(layers: Sequence[Layer]) -> None:
 
 
 def _check_name(name: str) -> None:
-    if name == INPUT:
-        raise InvalidParameter(
-            f'a layer is named "{INPUT}"', detail="This name stands for the network's input.", hint="Choose another."
-        )
+    if name in RESERVED:
+        raise InvalidParameter(f'a layer is named "{name}"', detail=RESERVED[name], hint="Choose another.")
     if not _NAME.fullmatch(name) or len(name.encode("utf-8", "replace")) > MOST_NAME_BYTES:
         raise InvalidParameter(
             f'"{shorten_name(name)}" cannot be the name of a layer',

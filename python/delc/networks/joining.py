@@ -34,7 +34,7 @@ def values_of(inputs: Mapping[str, InputSpec]) -> dict[str, Value]:
 
 def joined_inputs(inputs: Mapping[str, InputSpec], named: frozenset[str] = frozenset()) -> list[str]:
     """The inputs with one code per row that are joined to "input", because the definition does not name them."""
-    return [name for name, spec in inputs.items() if _is_code(spec) and name not in named]
+    return [name for name, spec in inputs.items() if _is_code(spec) and name != INPUT and name not in named]
 
 
 def main_value(inputs: Mapping[str, InputSpec]) -> Value | None:
@@ -66,6 +66,8 @@ def join(network: Network, inputs: Mapping[str, InputSpec]) -> Network:
     ``UndefinedObject`` for a layer that reads what is neither a layer nor an input; ``InvalidParameter`` for a layer
     that has the name of an input, an input that nothing reads, or categories beside an "input" that is not flat.
     """
+    values_of(inputs)
+    _check_names(network, inputs)
     codes = joined_inputs(inputs, frozenset(network.inputs))
     front = _front(network, inputs, codes) if codes and INPUT in network.inputs else []
     standing_for_input = front[-1].name if front else main_name(inputs)
@@ -73,6 +75,16 @@ def join(network: Network, inputs: Mapping[str, InputSpec]) -> Network:
     joined = Network((*front, *layers)) if front or standing_for_input != INPUT else network
     _check_inputs(joined, inputs)
     return joined
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """``wanted``, with a number behind it where that name is taken; the name returned is taken from then on."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
 
 
 def _is_code(spec: InputSpec) -> bool:
@@ -97,27 +109,21 @@ def _front(network: Network, inputs: Mapping[str, InputSpec], codes: list[str]) 
             hint='Name them in a layer\'s "inputs" (an embedding first), or leave these columns out.',
         )
     for number, code in enumerate(codes, start=1):
-        name = _free_name(f"embedding{number}", taken)
+        name = free_name(f"embedding{number}", taken)
         front.append(Layer(name, "embedding", {"embedding_dim": dimensions_for(inputs[code])}, (code,)))
         if inputs[code].shape:
-            front.append(Layer(_free_name(f"flat{number}", taken), "flatten", {}, (name,)))
+            front.append(Layer(free_name(f"flat{number}", taken), "flatten", {}, (name,)))
         sources.append(front[-1].name)
-    return [*front, Layer(_free_name(FEATURES, taken), "concat", {}, tuple(sources))]
+    return [*front, Layer(free_name(FEATURES, taken), "concat", {}, tuple(sources))]
 
 
-def _free_name(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
-
-
-def _check_inputs(network: Network, inputs: Mapping[str, InputSpec]) -> None:
+def _check_names(network: Network, inputs: Mapping[str, InputSpec]) -> None:
     for name in inputs:
         if name in network:
             raise InvalidParameter(f"{network.layer(name)} has the name of an input of the network", hint="Rename it.")
+
+
+def _check_inputs(network: Network, inputs: Mapping[str, InputSpec]) -> None:
     for layer in network:
         for source in layer.inputs:
             if source not in network and source not in inputs:

@@ -65,12 +65,13 @@ class NetworkModule(nn.Module):
         super().__init__()
         self.network = network
         self.input_names = input_names
-        # Entered directly: add_module refuses names such as "type" or "half", which are fine for a layer.
-        self._modules.update(modules)
         self._plans: dict[str, Plan] = {}
-        plan = self._plan(network.output.name)
+        plan = self._make_plan(network.output.name, modules)
         self._output_plan = plan
         self._chain = plan.chain
+        # Last, and entered directly: attributes are set and add_module works only where no module has the name, but
+        # "type" or "half" are fine names for a layer.
+        self._modules.update(modules)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(rows, outputs), before softmax or sigmoid. ``inputs``: a tensor (rows, *shape), or one for each input name.
@@ -102,9 +103,12 @@ class NetworkModule(nn.Module):
 
     def _plan(self, layer: str) -> Plan:
         if layer not in self._plans:
-            name = self.network.layer(layer).name
-            modules = {key: module for key, module in self._modules.items() if module is not None}
-            self._plans[name] = Plan(self.network, modules, self.input_names, name)
+            modules = {name: module for name, module in self._modules.items() if module is not None}
+            return self._make_plan(self.network.layer(layer).name, modules)
+        return self._plans[layer]
+
+    def _make_plan(self, layer: str, modules: Mapping[str, nn.Module]) -> Plan:
+        self._plans[layer] = Plan(self.network, modules, self.input_names, layer)
         return self._plans[layer]
 
     def _tensors(self, plan: Plan, inputs: Inputs) -> list[torch.Tensor]:

@@ -156,7 +156,7 @@ def _resolve_layer(layer: Layer, arriving: Sequence[Value]) -> tuple[Layer, Valu
         raise _mismatch_error(layer, arriving, mismatch) from None
     if output.elements > MOST_ROW_ELEMENTS:
         raise LimitExceeded(f"{layer} would make {output.elements} numbers of each row")
-    return replace(layer, arguments=arguments), output
+    return replace(layer, kind=kind.name, arguments=arguments), output
 
 
 def _check_count(layer: Layer, kind: Kind) -> None:
@@ -226,16 +226,18 @@ def _check_output(resolved: ResolvedNetwork, outputs: int | None, open_layer: La
     shape = resolved.values[last.name].shape
     if outputs is None or shape == (outputs,):
         return
-    if len(shape) == 1 and open_layer is not None:
-        hint = f'Set out_features of layer "{open_layer.name}" to {outputs}, or leave it out.'
-    elif len(shape) == 1:
-        hint = 'Add {"kind": "linear"} at the end: the last layer gets the number of outputs by itself.'
-    else:
-        before = open_layer or last
-        hint = f"Add a flatten or global_average_pool layer {'before' if open_layer else 'and a linear layer after'} "
-        hint += f'layer "{before.name}".'
     raise InvalidParameter(
         f"the network gives {show_shape(shape)}, from its last {last}",
         detail=f"Expected is {show_shape((outputs,))}: one number for each of the {outputs} outputs.",
-        hint=hint,
+        hint=_output_hint(shape, outputs, last, open_layer),
     )
+
+
+def _output_hint(shape: Shape, outputs: int, last: Layer, open_layer: Layer | None) -> str:
+    if len(shape) == 1 and open_layer is not None:
+        return f'Set out_features of layer "{open_layer.name}" to {outputs}, or leave it out.'
+    if len(shape) == 1:
+        return 'Add {"kind": "linear"} at the end: the last layer gets the number of outputs by itself.'
+    if open_layer is not None:
+        return f'Add a flatten or global_average_pool layer before layer "{open_layer.name}".'
+    return f'Add a flatten or global_average_pool layer and a linear layer after layer "{last.name}".'

@@ -11,6 +11,8 @@
 
 #include <math.h>
 
+#include "common/shortest_dec.h"
+
 #include "small_float.h"
 
 /* ---- to a block ---- */
@@ -82,9 +84,10 @@ out_of_range(const char *number, int dtype, int64 element)
 static void pg_attribute_noreturn()
 float_out_of_range(double number, int dtype, int64 element)
 {
-	if (isnan(number))
-		out_of_range("NaN", dtype, element);
-	out_of_range(psprintf("%.17g", number), dtype, element);
+	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	double_to_shortest_decimal_buf(number, text);
+	out_of_range(text, dtype, element);
 }
 
 static void pg_attribute_noreturn()

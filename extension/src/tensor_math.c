@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "common/int.h"
+#include "common/shortest_dec.h"
 
 #include "small_float.h"
 
@@ -81,13 +82,16 @@ store(const Operands *operands, int dtype, void *dense, int count, int64 first)
 static void
 load_scalar(Operands *operands, int dtype, double scalar)
 {
+	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
 	if (delc_dtype_kind(dtype) == KIND_INTEGER)
 	{
+		double_to_shortest_decimal_buf(scalar, text);
 		if (!(scalar >= -0x1p63 && scalar < 0x1p63) || scalar != rint(scalar))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("cannot compute %s tensors with %.17g",
-							delc_dtype_name(dtype), scalar),
+					 errmsg("cannot compute %s tensors with %s",
+							delc_dtype_name(dtype), text),
 					 errdetail("Integer tensors take whole numbers of 64 bits."),
 					 errhint("Convert the tensor first, with delc.as_dtype(tensor, 'float64').")));
 		operands->block.integral = true;

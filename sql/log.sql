@@ -42,7 +42,7 @@ CREATE TABLE delc.metrics (
     metric text NOT NULL,
     split text,
     epoch integer,
-    label text,
+    class text,
     predicted text,
     value double precision NOT NULL,
     low double precision,
@@ -54,8 +54,8 @@ COMMENT ON TABLE delc.metrics IS
 COMMENT ON COLUMN delc.metrics.position IS 'Order within the run.';
 COMMENT ON COLUMN delc.metrics.split IS 'The rows it was measured on: train, validation, test, all, or query.';
 COMMENT ON COLUMN delc.metrics.epoch IS 'Epoch of a training, counted from 1; NULL for evaluations.';
-COMMENT ON COLUMN delc.metrics.label IS 'The label or output that it speaks of; NULL when of all.';
-COMMENT ON COLUMN delc.metrics.predicted IS 'For the metric confusion: the label that was predicted where label was right.';
+COMMENT ON COLUMN delc.metrics.class IS 'The class, label or output that it speaks of; NULL when of all.';
+COMMENT ON COLUMN delc.metrics.predicted IS 'For the metric confusion: the class that was predicted where class was right.';
 COMMENT ON COLUMN delc.metrics.low IS 'Lower end of the 95 % confidence interval.';
 COMMENT ON COLUMN delc.metrics.high IS 'Upper end of the 95 % confidence interval.';
 CREATE INDEX metrics_metric ON delc.metrics (metric, run_id);
@@ -115,7 +115,7 @@ AS $$
     FROM pg_catalog.jsonb_to_record(record OPERATOR(pg_catalog.->) 'run')
         AS run(id bigint, operation text, subject text, arguments jsonb, seed bigint, username text, outcome text, error_code text,
                error_message text, started_at timestamptz, cpu_seconds double precision, peak_memory_bytes bigint, environment jsonb);
-    INSERT INTO delc.metrics (run_id, position, metric, split, epoch, label, predicted, value, low, high)
+    INSERT INTO delc.metrics (run_id, position, metric, split, epoch, class, predicted, value, low, high)
     SELECT (record OPERATOR(pg_catalog.#>>) '{run,id}')::bigint, metric.position, metric.metric, metric.split, metric.epoch, metric.label,
            metric.predicted, metric.value, metric.low, metric.high
     FROM pg_catalog.jsonb_to_recordset(record OPERATOR(pg_catalog.->) 'metrics')

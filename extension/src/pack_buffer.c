@@ -2,16 +2,19 @@
  * pack_buffer.c: reference-counted memory of packed batches.
  *
  * A fresh large allocation costs a page fault for every 4 kB when it is first
- * written, as much as packing itself. The last buffers that were released are
- * therefore kept for the next batch, up to a small total.
+ * written, more than packing itself. The last buffers that were released are
+ * therefore kept for the next batch, up to a small total, and large ones ask
+ * the kernel for huge pages.
  */
 #include "pack.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define POOL_SLOTS 8
 #define POOL_LARGEST ((Size) 64 * 1024 * 1024)
 #define BUFFER_ALIGNMENT 64
+#define HUGE_PAGE ((Size) 2 * 1024 * 1024)
 
 static PackBuffer *pool[POOL_SLOTS];
 
@@ -54,6 +57,22 @@ destroy(PackBuffer *buffer)
 	free(buffer);
 }
 
+static void *
+allocate(Size capacity)
+{
+	void	   *data;
+
+	if (capacity < 2 * HUGE_PAGE)
+		return aligned_alloc(BUFFER_ALIGNMENT, capacity);
+	data = aligned_alloc(HUGE_PAGE, TYPEALIGN(HUGE_PAGE, capacity));
+#ifdef MADV_HUGEPAGE
+	/* Only advice: where the kernel has no huge pages, plain ones do. */
+	if (data != NULL)
+		(void) madvise(data, TYPEALIGN(HUGE_PAGE, capacity), MADV_HUGEPAGE);
+#endif
+	return data;
+}
+
 /* A buffer of at least so many bytes, with one reference. Its content is undefined. */
 PackBuffer *
 pack_buffer_create(Size size)
@@ -67,7 +86,7 @@ pack_buffer_create(Size size)
 		if (buffer != NULL)
 		{
 			buffer->capacity = capacity;
-			buffer->data = aligned_alloc(BUFFER_ALIGNMENT, capacity);
+			buffer->data = allocate(capacity);
 			if (buffer->data == NULL)
 			{
 				free(buffer);

@@ -19,6 +19,8 @@
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+extern Datum delc_tensor_to_vector(PG_FUNCTION_ARGS);
+
 /* ---- the layouts of rows, by handle; Python holds a prediction for each ---- */
 
 static Packer **row_packers = NULL;
@@ -328,6 +330,7 @@ predict_input(FunctionCallInfo fcinfo, const char *finish_name, const char *argu
 
 PG_FUNCTION_INFO_V1(delc_predict);
 PG_FUNCTION_INFO_V1(delc_predict_value);
+PG_FUNCTION_INFO_V1(delc_predict_probability);
 PG_FUNCTION_INFO_V1(delc_embed);
 
 /* predict(model text, input "any") → text */
@@ -344,11 +347,20 @@ delc_predict_value(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(predict_input(fcinfo, "predict_value_packed", ""));
 }
 
-/* embed(model text, input "any", layer text) → tensor; a cast makes it a vector */
+/* predict_probability(model text, input "any", label text) → double precision */
+Datum
+delc_predict_probability(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(2))
+		null_argument("label");
+	PG_RETURN_DATUM(predict_input(fcinfo, "predict_probability_packed", text_to_cstring(PG_GETARG_TEXT_PP(2))));
+}
+
+/* embed(model text, input "any", layer text) → vector */
 Datum
 delc_embed(PG_FUNCTION_ARGS)
 {
 	char	   *layer = PG_ARGISNULL(2) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(2));
 
-	PG_RETURN_DATUM(predict_input(fcinfo, "embed_packed", layer));
+	PG_RETURN_DATUM(DirectFunctionCall1(delc_tensor_to_vector, predict_input(fcinfo, "embed_packed", layer)));
 }

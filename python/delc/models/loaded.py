@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import torch
-
 from delc.features import FittedFeatures
-from delc.features.target import FittedTarget
+from delc.features.fitted_target import FittedTarget, target_from_json
 from delc.models import parameters
 from delc.models.versions import ModelVersion
 from delc.networks import BuiltNetwork, Network, restore
@@ -48,9 +46,9 @@ def load(version: ModelVersion) -> LoadedModel:
 
 def _read(version: ModelVersion) -> LoadedModel:
     features = FittedFeatures.from_json(version.features)
-    with torch.inference_mode():
-        built = restore(Network.parse(version.network), features.input_specs(), parameters.load(version.id))
-    return LoadedModel(version, built, features, FittedTarget.from_json(version.target))
+    built = restore(Network.parse(version.network), features.input_specs(), parameters.load(version.id))
+    built.module.requires_grad_(False)  # without it, every prediction would record a graph
+    return LoadedModel(version, built, features, target_from_json(version.target))
 
 
 def _make_room() -> None:

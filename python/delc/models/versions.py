@@ -35,8 +35,9 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What a version is made from; see ``delc.model_versions`` for the documents."""
+    """What a version is made from; see ``delc.model_versions`` for the documents. ``id`` comes from ``reserve_id``."""
 
+    id: int
     run_id: int
     dataset_version_id: int | None
     task: str
@@ -62,17 +63,25 @@ def resolve(text: str | None) -> ModelVersion:
     return ModelVersion(**{**found, **documents})
 
 
-def create(model: str, username: str, version: NewVersion) -> tuple[int, int]:
-    """Adds a version under the name ``model``, which is made when it is new; returns (id, number). Runs as owner.
+def reserve_id() -> int:
+    """An id for a version to come, so that its snapshots can be stored before it is made."""
+    with queries.as_owner():
+        reserved: int = queries.value("SELECT nextval('delc.model_versions_id_seq')")
+    return reserved
+
+
+def create(model: str, username: str, version: NewVersion) -> int:
+    """Adds a version under the name ``model``, which is made when it is new; returns its number.
 
     The model's row is locked, so trainings of one model that end at the same time number their versions one after the other.
     """
     with queries.as_owner():
         queries.execute(_CREATE_MODEL, model, username)
         model_id = queries.value("SELECT id FROM delc.models WHERE name = $1 FOR UPDATE", model)
-        created = queries.row(
+        number: int = queries.value(
             _CREATE_VERSION,
             model_id,
+            version.id,
             version.run_id,
             queries.typed(version.dataset_version_id, "bigint"),
             version.task,
@@ -81,9 +90,8 @@ def create(model: str, username: str, version: NewVersion) -> tuple[int, int]:
             version.message,
             username,
         )
-        assert created is not None
-        _write_graph(created["id"], version.layers)
-    return created["id"], created["number"]
+        _write_graph(version.id, version.layers)
+    return number
 
 
 def add_parent(base: int, derived: int, relation: str, message: str | None = None) -> None:
@@ -166,11 +174,11 @@ _KNOWN_SUFFIXES = """
 _CREATE_MODEL = "INSERT INTO delc.models (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
 
 _CREATE_VERSION = """
-    INSERT INTO delc.model_versions (model_id, number, run_id, dataset_version_id, task, network, features, target, options, parameters,
-                                     message, created_by)
-    SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+    INSERT INTO delc.model_versions (model_id, number, id, run_id, dataset_version_id, task, network, features, target, options,
+                                     parameters, message, created_by)
+    SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
     FROM delc.model_versions WHERE model_id = $1
-    RETURNING id, number
+    RETURNING number
 """
 
 _INSERT_LAYERS = """

@@ -6,6 +6,7 @@ This is the one place where exceptions become PostgreSQL errors. Errors of queri
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ import __main__
 import plpy
 
 from delc.server.errors import DelcError
+from delc.server.threads import signals_blocked
 
 
 def call(path: str, *arguments: Any) -> Any:
@@ -38,7 +40,9 @@ def _rows_of(rows: Iterator[Any]) -> Iterator[Any]:
 @cache
 def _function(path: str) -> Callable[..., Any]:
     room, name = path.rsplit(".", 1)
-    function: Callable[..., Any] = getattr(importlib.import_module(f"delc.{room}.functions"), name)
+    with signals_blocked():  # rooms import numpy and torch, which start threads
+        module = importlib.import_module(f"delc.{room}.functions")
+    function: Callable[..., Any] = getattr(module, name)
     return function
 
 
@@ -47,4 +51,7 @@ def _raise_to_sql(error: DelcError) -> NoReturn:
     plpy.error(error.message, **{key: value for key, value in given.items() if value is not None})
 
 
+# Libraries read these when they are first imported; torch is given its threads call by call.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 __main__.GD["delc"] = call

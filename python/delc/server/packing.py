@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,11 @@ import numpy.typing as npt
 
 from delc.server import queries
 from delc.server.batches import ColumnProblem, PackedBatch, PackLayout
+
+CHUNK_BYTES = 32 * 1024 * 1024
+"""Rows are read in chunks of about this size where the caller has no reason for another."""
+
+MOST_CHUNK_ROWS = 65_536
 
 _GROUP_TYPES = {
     "float32": np.float32,
@@ -79,6 +85,24 @@ def read(
     """The batches of a query; see ``Reader``."""
     with Reader(query, layout, batch_size, seed=seed, widths=widths) as reader:
         yield from reader
+
+
+def chunk_rows(row_bytes: int) -> int:
+    """How many rows of so many packed bytes make a chunk."""
+    return max(1, min(MOST_CHUNK_ROWS, CHUNK_BYTES // max(row_bytes, 1)))
+
+
+def measure(query: str, layout: PackLayout, widths: Sequence[int]) -> tuple[Sequence[int], int]:
+    """Widths by query column where they are known, and bytes of a packed row, as the query's first row shows them."""
+    first = next(read(f"SELECT * FROM ({query}) AS first LIMIT 1", layout, 1, widths=widths), None)
+    if first is None:
+        return widths, 1
+    members = Counter(column.group for column in layout.columns if column.group >= 0)
+    measured = [
+        first.groups[column.group].shape[1] if column.kind == "number" and members[column.group] == 1 else width
+        for column, width in zip(layout.columns, widths, strict=True)
+    ]
+    return measured, sum(group.shape[1] * group.itemsize for group in first.groups)
 
 
 def shuffled(query: str, seed: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from delc.server.errors import InvalidParameter
+from delc.server.threads import signals_blocked
 
 _NUMPY_NAMES = {
     "float64": np.float64,
@@ -26,9 +27,8 @@ def from_buffer(buffer: Any, dtype: str, shape: tuple[int, ...]) -> Any:
     if dtype != "bfloat16":
         return np.frombuffer(buffer, dtype=_NUMPY_NAMES[dtype]).reshape(shape)
 
-    from delc.server.threads import import_torch
-
-    torch = import_torch()
+    with signals_blocked():
+        import torch
     if 0 in shape:
         return torch.empty(shape, dtype=torch.bfloat16)
     return torch.frombuffer(buffer, dtype=torch.bfloat16).reshape(shape)

@@ -6,13 +6,9 @@ while torch is imported and while its pool of threads grows.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
-
-from delc.server import settings
 
 _WARM_UP_ELEMENTS = 1 << 20
 _pool_size = 1
@@ -28,17 +24,8 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def import_torch() -> ModuleType:
-    """torch, imported with signals blocked and with ``delc.threads`` threads."""
-    with signals_blocked():
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        import torch
-    use(settings.threads())
-    return torch
-
-
 def use(threads: int) -> None:
-    """Lets torch use so many threads from now on; starts those that are missing."""
+    """Lets torch use so many threads from now on, and starts those that are missing."""
     global _pool_size
     import torch
 

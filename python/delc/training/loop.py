@@ -8,8 +8,9 @@ deterministic algorithms. Whatever else the process does with torch's random num
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -207,13 +208,14 @@ class _Run:
         self.module.train()
         batches = self.train.batches
         losses = _Losses(self.device)
-        for batch, (inputs, target) in enumerate(self.train.epoch(epoch), start=1):
-            self.schedule.before_batch(epoch - 1 + min((batch - 1) / max(batches, 1), 1.0))
-            loss = self._forward(inputs, target)
-            value = losses.add(loss.detach(), target.shape[0])
-            self._check_losses(losses, epoch)
-            self._step(loss)
-            self.monitor.batch_done(epoch, batch, batches, value)
+        with _closed_after(self.train.epoch(epoch)) as rows:
+            for batch, (inputs, target) in enumerate(rows, start=1):
+                self.schedule.before_batch(epoch - 1 + min((batch - 1) / max(batches, 1), 1.0))
+                loss = self._forward(inputs, target)
+                value = losses.add(loss.detach(), target.shape[0])
+                self._check_losses(losses, epoch)
+                self._step(loss)
+                self.monitor.batch_done(epoch, batch, batches, value)
         losses.read()
         self._check_losses(losses, epoch)
         if losses.rows == 0:
@@ -246,8 +248,8 @@ class _Run:
         """One pass over the validation rows without gradients; gives the mean loss over rows with a known label."""
         self.module.eval()
         total, rows, batches = torch.zeros((), dtype=torch.float64, device=self.device), 0, validation.batches
-        with torch.inference_mode():
-            for batch, (inputs, target) in enumerate(validation.epoch(epoch), start=1):
+        with torch.inference_mode(), _closed_after(validation.epoch(epoch)) as drawn:
+            for batch, (inputs, target) in enumerate(drawn, start=1):
                 inputs, target = self._moved(inputs, target)
                 output = self.module(inputs)
                 target = _like(output, target, self.options.task)
@@ -370,19 +372,32 @@ def _seed(device: torch.device, seed: int) -> None:
 
 
 @contextmanager
+def _closed_after(batches: Iterator[tuple[Inputs, Tensor]]) -> Iterator[Iterator[tuple[Inputs, Tensor]]]:
+    """The batches, closed when training leaves them early: they may hold a query open."""
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()
+
+
+@contextmanager
 def _reproducible(device: torch.device) -> Iterator[None]:
     """Deterministic algorithms inside, and torch's random state and settings as they were outside.
 
-    Operations that have no deterministic form on CUDA still run. Memory is not filled to make it deterministic:
-    no layer reads memory that nobody wrote.
+    Operations that have no deterministic form still run. Memory is not filled to make it deterministic: no layer reads
+    memory that nobody wrote.
     """
+    if device.type == "cuda":
+        # cuBLAS is deterministic with workspaces of fixed size alone; it reads this when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     memory: Any = torch.utils.deterministic
     mode = torch.get_deterministic_debug_mode()
     fill = memory.fill_uninitialized_memory
     benchmark = torch.backends.cudnn.benchmark
     with torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []), torch.enable_grad():
         try:
-            torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+            torch.use_deterministic_algorithms(True, warn_only=True)
             memory.fill_uninitialized_memory = False
             torch.backends.cudnn.benchmark = False
             yield

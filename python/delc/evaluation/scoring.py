@@ -1,0 +1,42 @@
+"""Running a model over rows whose target is known, and computing its metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from delc.evaluation.classification import classification_metrics
+from delc.evaluation.data import EvaluationData
+from delc.evaluation.multilabel import multilabel_metrics
+from delc.evaluation.regression import regression_metrics
+from delc.evaluation.rows import MetricRow
+from delc.features.fitted_target import Classification, Multilabel
+from delc.inference.forward import outputs
+from delc.inference.outputs import scores
+from delc.models.loaded import LoadedModel
+from delc.server import interrupts, progress, queries
+from delc.server.errors import InvalidData
+from delc.server.memory import MemoryWatch
+
+
+def scored_rows(model: LoadedModel, data: EvaluationData, confidence: float, seed: int) -> list[MetricRow]:
+    """The metrics of the model's task. Raises ``InvalidData`` when there are no rows."""
+    watch = MemoryWatch.begin()
+    layout = model.features.layout_for(queries.describe(data.query), target=model.target)
+    encoder = model.target.encoder(layout)
+    found, actual, rows = [], [], 0
+    for part in outputs(model, data.query, layout):
+        found.append(scores(model.target, part.logits))
+        actual.append(encoder.encode(part.batch).numpy())
+        rows += part.batch.rows
+        progress.report("predicting", batch=len(found))
+        watch.check()
+    if not rows:
+        raise InvalidData("there are no rows to evaluate", hint="Look at the data set's split, or at the query.")
+    progress.report("computing metrics")
+    predicted, targets = np.concatenate(found), np.concatenate(actual)
+    target, check = model.target, interrupts.check
+    if isinstance(target, Classification):
+        return classification_metrics(predicted, targets, target.labels, confidence, seed, check)
+    if isinstance(target, Multilabel):
+        return multilabel_metrics(predicted, targets, target.labels, confidence, check)
+    return regression_metrics(predicted, target.unscale(targets), target.labels, confidence, check)

@@ -1,0 +1,1 @@
+"""Prediction by row and by set."""

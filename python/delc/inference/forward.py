@@ -1,0 +1,41 @@
+"""A model's outputs for the rows of a query, batch by batch in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from delc.features import RowLayout
+from delc.models.loaded import LoadedModel
+from delc.server import interrupts, packing
+from delc.server.batches import PackedBatch
+
+ACTIVATION_BYTES = 64 * 1024 * 1024
+"""A batch is as large as keeps its activations within about this size."""
+
+FEWEST_ROWS, MOST_ROWS = 16, 8192
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One batch: its rows as packed, and the network's outputs (rows, outputs)."""
+
+    portal: str
+    batch: PackedBatch
+    logits: torch.Tensor
+
+
+def outputs(model: LoadedModel, query: str, layout: RowLayout) -> Iterator[Outputs]:
+    """The outputs for all rows of the query, which runs with the caller's rights."""
+    encoder = model.features.encoder(layout)
+    with packing.Reader(query, layout.pack, batch_rows(model), widths=layout.widths) as reader:
+        for batch in reader:
+            interrupts.check()
+            yield Outputs(reader.portal, batch, model.built.module(encoder.encode(batch)))
+
+
+def batch_rows(model: LoadedModel) -> int:
+    """Rows in a batch, from what the network's activations take."""
+    return max(FEWEST_ROWS, min(MOST_ROWS, ACTIVATION_BYTES // max(model.built.activation_bytes(1), 1)))

@@ -1,0 +1,112 @@
+"""Prediction of one row at a time.
+
+C packs each row into memory that stays the same, and Python looks at it through arrays that are made once. What a prediction needs is kept
+under a handle: one for each version of a model and form of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import _delc
+import numpy as np
+import torch
+
+from delc.features import RowLayout
+from delc.features.encoding import FeatureEncoder
+from delc.features.layout import Slot
+from delc.models import loaded, versions
+from delc.models.loaded import LoadedModel
+from delc.server import packing, queries, settings, threads
+from delc.server.batches import ColumnProblem, PackColumn, PackedBatch, PackLayout, QueryColumn
+
+SCALAR_KINDS = frozenset({"numeric", "boolean"})
+
+
+@dataclass
+class RowPrediction:
+    """A model, and the memory that rows of one form are packed into."""
+
+    model: LoadedModel
+    argument: str
+    handle: int
+    encoder: FeatureEncoder
+    batch: PackedBatch
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """The network's inputs for the row that is packed now."""
+        found = _delc.row_problems(self.handle)
+        if found is None:
+            self.batch.problems.clear()
+        else:
+            self.batch.problems = [ColumnProblem(*problem) for problem in found[0]]
+            self.batch.dictionaries = found[1]
+        return self.encoder.encode(self.batch)
+
+    def logits(self) -> torch.Tensor:
+        """The network's outputs (1, outputs) for the row that is packed now."""
+        outputs: torch.Tensor = self.model.built.module(self.inputs())
+        return outputs
+
+
+_predictions: dict[int, RowPrediction] = {}
+_handles: dict[tuple[int, tuple[str, ...], tuple[str, ...], str], int] = {}
+
+
+def prepare(model: str, names: Sequence[str], types: Sequence[str], argument: str) -> int:
+    """The handle for rows of these columns; an input that is no row comes as one column without a name."""
+    version = versions.resolve(model)
+    key = (version.id, tuple(names), tuple(types), argument)
+    if key not in _handles:
+        threads.use(settings.threads())
+        columns = [QueryColumn(name, type_name) for name, type_name in zip(names, types, strict=True)]
+        prediction = _prepared(loaded.load(version), columns, argument)
+        _predictions[prediction.handle] = prediction
+        _handles[key] = prediction.handle
+    return _handles[key]
+
+
+def of_handle(handle: int) -> RowPrediction:
+    """The prediction that ``prepare`` made."""
+    return _predictions[handle]
+
+
+def _prepared(model: LoadedModel, columns: list[QueryColumn], argument: str) -> RowPrediction:
+    layout = _layout(model, columns)
+    handle = queries.value(
+        "SELECT delc.define_row_layout($1, $2, $3, $4)", *packing.layout_parameters(layout.pack, layout.widths)
+    )
+    groups = _delc.row_buffers(handle)
+    batch = PackedBatch(
+        rows=1,
+        first_row=0,
+        groups=[packing.group_array(buffer, dtype, width) for buffer, dtype, width, _ in groups],
+        shapes=[shape for _, _, _, shape in groups],
+    )
+    return RowPrediction(model, argument, handle, model.features.encoder(layout), batch)
+
+
+def _layout(model: LoadedModel, columns: list[QueryColumn]) -> RowLayout:
+    features = [column.planned for column in model.features.columns]
+    lone_value = len(columns) == 1 and columns[0].name == ""
+    if lone_value and len(features) > 1 and all(feature.kind in SCALAR_KINDS for feature in features):
+        return _numbers_in_order(columns[0], [feature.name for feature in features])
+    return model.features.layout_for(columns)
+
+
+def _numbers_in_order(column: QueryColumn, names: list[str]) -> RowLayout:
+    """An array whose elements are the features in their order."""
+    return RowLayout(
+        pack=PackLayout((PackColumn(0, "number"),), ("float64",)),
+        columns=(column,),
+        slots={name: Slot(0, place, 0, name, column.type) for place, name in enumerate(names)},
+        target=(),
+        keys=(),
+        widths=(len(names),),
+    )
+
+
+def as_float32(tensor: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """A row's activations, flat."""
+    return tensor.reshape(-1).float().numpy()

@@ -1,0 +1,60 @@
+-- Who may do what: nothing for PUBLIC; delc_user predicts and reads the log, delc_trainer makes data sets and models as well and reads
+-- parameters, delc_admin may change what others own. Tables are written by the functions alone.
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA delc FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA delc FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA delc FROM PUBLIC;
+REVOKE ALL ON TYPE delc.tensor FROM PUBLIC;
+REVOKE ALL ON TYPE delc.dataset_result FROM PUBLIC;
+REVOKE ALL ON TYPE delc.training_result FROM PUBLIC;
+REVOKE ALL ON SCHEMA delc FROM PUBLIC;
+REVOKE ALL ON SCHEMA delc_data FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA delc TO delc_user;
+GRANT USAGE ON SCHEMA delc_data TO delc_user;
+GRANT USAGE ON TYPE delc.tensor TO delc_user;
+GRANT USAGE ON TYPE delc.dataset_result TO delc_user;
+GRANT USAGE ON TYPE delc.training_result TO delc_user;
+
+GRANT SELECT ON ALL TABLES IN SCHEMA delc TO delc_user;
+REVOKE SELECT ON delc.parameters FROM delc_user;
+GRANT SELECT ON delc.parameters TO delc_trainer;
+
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA delc TO delc_user;
+
+-- Called by the package as the extension's owner, or by PostgreSQL itself.
+REVOKE EXECUTE ON FUNCTION
+    delc.announce_run,
+    delc.finish_run,
+    delc.record_failed_run,
+    delc.write_failed_run,
+    delc.tensor_to_python,
+    delc.tensor_from_python
+FROM delc_user;
+
+-- Making data sets and models.
+REVOKE EXECUTE ON FUNCTION
+    delc.train,
+    delc.set_alias,
+    delc.drop_model
+FROM delc_user;
+GRANT EXECUTE ON FUNCTION
+    delc.train,
+    delc.set_alias,
+    delc.drop_model
+TO delc_trainer;
+
+REVOKE EXECUTE ON FUNCTION
+    delc.create_dataset,
+    delc.commit_dataset,
+    delc.drop_dataset,
+    delc.grant_dataset,
+    delc.revoke_dataset
+FROM delc_user;
+GRANT EXECUTE ON FUNCTION
+    delc.create_dataset,
+    delc.commit_dataset,
+    delc.drop_dataset,
+    delc.grant_dataset,
+    delc.revoke_dataset
+TO delc_trainer;

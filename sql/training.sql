@@ -1,0 +1,53 @@
+-- Training
+
+CREATE TYPE delc.training_result AS (
+    run_id bigint,
+    model text,
+    task text,
+    epochs integer,
+    best_epoch integer,
+    train_loss double precision,
+    validation_loss double precision,
+    metric text,
+    validation_metric double precision,
+    parameters bigint,
+    seconds double precision
+);
+COMMENT ON TYPE delc.training_result IS
+'What a training gave: the version it made (name@number), its losses after the best epoch, and the metric on the validation rows.';
+
+CREATE FUNCTION delc.train(
+    model text,
+    dataset text,
+    network text DEFAULT 'mlp',
+    task text DEFAULT 'auto',
+    features jsonb DEFAULT '{}',
+    epochs integer DEFAULT 20,
+    batch_size integer DEFAULT 64,
+    learning_rate double precision DEFAULT 0.001,
+    optimizer text DEFAULT 'adam',
+    optimizer_arguments jsonb DEFAULT '{}',
+    schedule text DEFAULT 'constant',
+    loss text DEFAULT NULL,
+    weight_decay double precision DEFAULT 0,
+    class_weights text DEFAULT NULL,
+    gradient_clip double precision DEFAULT NULL,
+    early_stopping integer DEFAULT NULL,
+    checkpoint_every integer DEFAULT NULL,
+    seed bigint DEFAULT 0,
+    threads integer DEFAULT NULL,
+    device text DEFAULT 'auto',
+    message text DEFAULT NULL)
+RETURNS delc.training_result
+LANGUAGE plpython3u VOLATILE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("training.train", model, dataset, network, task, features, epochs, batch_size, learning_rate, optimizer, optimizer_arguments, schedule, loss, weight_decay, class_weights, gradient_clip, early_stopping, checkpoint_every, seed, threads, device, message)
+$$;
+COMMENT ON FUNCTION delc.train(text, text, text, text, jsonb, integer, integer, double precision, text, jsonb, text, text, double precision, text, double precision, integer, integer, bigint, integer, text, text) IS
+$comment$Trains a model on the training rows of a data set and stores it as a new version, in the caller's transaction.
+
+model: its name; dataset: name or name@version, by default the latest. network: an architecture's name (linear, mlp, cnn, resnet_small, text_classifier, sequence_classifier) or JSON: {"architecture": "mlp", "hidden": [64]} or a list of layers (docs/layers.md). task: auto, classification, multilabel or regression. features: {"column": "kind"} or {"column": {"kind": …, …}}, and "*" for all columns. optimizer: sgd, adam, adamw, rmsprop, …; schedule and loss: a name or JSON with "name" and arguments. class_weights: balanced, or JSON {"label": weight}. gradient_clip: largest L2 norm of the gradients. early_stopping: epochs without a lower validation loss. checkpoint_every: epochs between stored snapshots. threads: NULL takes delc.threads. device: cpu, cuda, cuda:N or auto.
+
+The same seed, data set version, options and threads give the same parameters, bit for bit. Progress: notices, and the view delc.progress in other sessions.$comment$;

@@ -17,7 +17,8 @@ TIMED_PASSES = 31
 def cost_rows(model: LoadedModel) -> list[MetricRow]:
     """parameters, stored_bytes, flops (of one row; a multiply-add counts as two) and latency_ms.
 
-    The latency is the median time of the network's forward pass over one row; low and high are the 5th and 95th percentile.
+    The latency is the median time of the network's forward pass over one row; low and high are the 5th and 95th
+    percentile.
     """
     times = sorted(_timed_passes(model))
     latency = MetricRow("latency_ms", None, _percentile(times, 50), _percentile(times, 5), _percentile(times, 95))

@@ -21,7 +21,7 @@ from delc.features.moments import Floats
 from delc.server.batches import PackedBatch
 from delc.server.errors import InvalidData
 
-_BLOCK_ELEMENTS = 65_536
+_BLOCK_ELEMENTS = 32_768
 """Conversions in two steps go block by block, so that what the first step wrote is still in the cache for the second.
 """
 

@@ -97,4 +97,3 @@ def default_key(model: LoadedModel, columns: Sequence[QueryColumn]) -> list[str]
         taken = {slot.name for slot in layout.slots.values()}
         others = [name for name in others if name not in taken]
     return others[:1]
-

@@ -39,8 +39,8 @@ def text_of(target: FittedTarget, logits: torch.Tensor) -> str:
 def ranked(target: FittedTarget, logits: torch.Tensor, top: int | None) -> tuple[Codes, Scores]:
     """The predictions of each row, (rows, k): codes into the target's labels, -1 for none, and their scores.
 
-    Classification and several labels give the ``top`` most likely; without ``top``, the most likely one, or all labels that are present.
-    Regression gives every output.
+    Classification and several labels give the ``top`` most likely; without ``top``, the most likely one, or all
+    labels that are present. Regression gives every output.
     """
     if isinstance(target, Regression):
         values = scores(target, logits)

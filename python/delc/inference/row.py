@@ -1,7 +1,7 @@
 """Prediction of one row at a time.
 
-C packs each row into memory that stays the same, and Python looks at it through arrays that are made once. What a prediction needs is kept
-under a handle: one for each version of a model and form of rows.
+C packs each row into memory that stays the same, and Python looks at it through arrays that are made once. What a
+prediction needs is kept under a handle: one for each version of a model and form of rows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One run of an operation, from its start to its row in ``delc.runs``.
 
-A run that succeeds is written in the caller's transaction, so it goes with it when that is rolled back. A run that fails or is cancelled is
-written outside of it. Nothing is written before the end: until then ``delc.progress`` tells of it.
+A run that succeeds is written in the caller's transaction, so it goes with it when that is rolled back. A run that
+fails or is cancelled is written outside of it. Nothing is written before the end: until then ``delc.progress`` tells
+of it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ADMIN_SHUTDOWN = "57P01"
 
 @dataclass(frozen=True)
 class Metric:
-    """One measured value, as a row of ``delc.metrics``."""
+    """One measured value, as a row of ``delc.metrics``; ``label`` is its column ``class``."""
 
     metric: str
     value: float
@@ -107,7 +108,9 @@ def _write(run: Run) -> None:
         queries.execute(_INSERT_RUN, queries.json_parameter(_record(run, "succeeded")))
         queries.execute(_INSERT_METRICS, run.id, queries.json_parameter([asdict(metric) for metric in run.metrics]))
         queries.execute(_INSERT_INPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.inputs]))
-        queries.execute(_INSERT_OUTPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.outputs]))
+        queries.execute(
+            _INSERT_OUTPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.outputs])
+        )
 
 
 def _begin(operation: str, subject: str, arguments: Mapping[str, Any], seed: int | None) -> Run:
@@ -163,12 +166,14 @@ _INSERT_RUN = """
                            cpu_seconds, peak_memory_bytes, environment)
     SELECT id, operation, subject, arguments, seed, username, outcome, started_at, clock_timestamp(),
            cpu_seconds, peak_memory_bytes, environment
-    FROM jsonb_to_record($1) AS run(id bigint, operation text, subject text, arguments jsonb, seed bigint, username text, outcome text,
-                                    started_at timestamptz, cpu_seconds double precision, peak_memory_bytes bigint, environment jsonb)
+    FROM jsonb_to_record($1) AS run(id bigint, operation text, subject text, arguments jsonb, seed bigint, username
+    text, outcome text,
+                                    started_at timestamptz, cpu_seconds double precision, peak_memory_bytes bigint,
+                                    environment jsonb)
 """
 
 _INSERT_METRICS = """
-    INSERT INTO delc.metrics (run_id, position, metric, split, epoch, label, predicted, value, low, high)
+    INSERT INTO delc.metrics (run_id, position, metric, split, epoch, class, predicted, value, low, high)
     SELECT $1, item.position, metric, split, epoch, label, predicted, value, low, high
     FROM ROWS FROM (jsonb_to_recordset($2) AS (metric text, split text, epoch integer, label text, predicted text,
                                                value double precision, low double precision, high double precision))

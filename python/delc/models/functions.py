@@ -60,7 +60,8 @@ def _refuse_dependants(name: str, ids: queries.Typed) -> None:
 
 _SET_ALIAS = """
     INSERT INTO delc.model_aliases (model_id, alias, version_id, set_by) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (model_id, alias) DO UPDATE SET version_id = excluded.version_id, set_by = excluded.set_by, set_at = clock_timestamp()
+    ON CONFLICT (model_id, alias) DO UPDATE SET version_id = excluded.version_id, set_by = excluded.set_by, set_at =
+    clock_timestamp()
 """
 
 _VERSIONS_OF_MODEL = "SELECT id FROM delc.model_versions WHERE model_id = $1"

@@ -1,8 +1,8 @@
 """Models ready to predict, kept by the session.
 
-A version never changes and its id is never used twice, so what is kept here cannot become stale; whether the caller's snapshot shows the
-version is asked of the relations each time. The least recently used versions go when their parameters pass a quarter of
-``delc.memory_limit`` together.
+A version never changes and its id is never used twice, so what is kept here cannot become stale; whether the caller's
+snapshot shows the version is asked of the relations each time. The least recently used versions go when their
+parameters pass a quarter of ``delc.memory_limit`` together.
 """
 
 from __future__ import annotations

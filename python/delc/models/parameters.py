@@ -19,7 +19,9 @@ CHUNK_BYTES = 64 * 1024 * 1024
 def save(
     version_id: int, state: Mapping[str, torch.Tensor], learnable: frozenset[str], *, epoch: int | None, is_latest: bool
 ) -> int:
-    """Stores a snapshot of all parameters; returns its id. ``learnable`` names those that training changes by gradients."""
+    """Stores a snapshot of all parameters; returns its id. ``learnable`` names those that training changes by
+    gradients.
+    """
     with queries.as_owner():
         snapshot_id: int = queries.value(_CREATE_SNAPSHOT, version_id, queries.typed(epoch, "integer"), is_latest)
         for name, tensor in state.items():
@@ -45,7 +47,9 @@ def load(version_id: int) -> dict[str, torch.Tensor]:
         names = queries.rows(_PARAMETER_NAMES, version_id)
         for each in names:
             interrupts.check()
-            value = queries.value(_PARAMETER_VALUE, each["snapshot_id"], each["name"], queries.typed(each["chunk"], "integer"))
+            value = queries.value(
+                _PARAMETER_VALUE, each["snapshot_id"], each["name"], queries.typed(each["chunk"], "integer")
+            )
             state.setdefault(each["name"], []).append(torch.as_tensor(value))
             shapes[each["name"]] = tuple(each["shape"])
     return {name: _joined(chunks, shapes[name]) for name, chunks in state.items()}
@@ -57,7 +61,7 @@ def _chunks(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield tensor
         return
     flat = tensor.detach().reshape(-1)
-    yield from flat.split(CHUNK_BYTES // tensor.element_size())
+    yield from torch.split(flat, CHUNK_BYTES // tensor.element_size())
 
 
 def _joined(chunks: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:

@@ -51,11 +51,17 @@ class NewVersion:
 
 
 def resolve(text: str | None) -> ModelVersion:
-    """The version that ``name``, ``name@7`` or ``name@alias`` means. Raises ``UndefinedObject`` with the nearest name."""
+    """The version that ``name``, ``name@7`` or ``name@alias`` means. Raises ``UndefinedObject`` with the nearest
+    name.
+    """
     name = parse(text)
     with queries.as_owner():
         found = queries.row(
-            _FIND_VERSION, name.model, queries.typed(name.number, "integer"), name.alias or DEFAULT_ALIAS, name.alias is not None
+            _FIND_VERSION,
+            name.model,
+            queries.typed(name.number, "integer"),
+            name.alias or DEFAULT_ALIAS,
+            name.alias is not None,
         )
         if found is None:
             raise _not_found(name)
@@ -73,7 +79,8 @@ def reserve_id() -> int:
 def create(model: str, username: str, version: NewVersion) -> int:
     """Adds a version under the name ``model``, which is made when it is new; returns its number.
 
-    The model's row is locked, so trainings of one model that end at the same time number their versions one after the other.
+    The model's row is locked, so trainings of one model that end at the same time number their versions one after the
+    other.
     """
     with queries.as_owner():
         queries.execute(_CREATE_MODEL, model, username)
@@ -85,7 +92,10 @@ def create(model: str, username: str, version: NewVersion) -> int:
             version.run_id,
             queries.typed(version.dataset_version_id, "bigint"),
             version.task,
-            *[queries.json_parameter(part) for part in (version.network, version.features, version.target, dict(version.options))],
+            *[
+                queries.json_parameter(part)
+                for part in (version.network, version.features, version.target, dict(version.options))
+            ],
             version.parameters,
             version.message,
             username,
@@ -154,27 +164,29 @@ def _not_found(name: ModelName) -> UndefinedObject:
 
 
 _FIND_VERSION = """
-    SELECT version.id, version.model_id, model.name, version.number, version.task, version.network, version.features, version.target,
+    SELECT version.id, version.model_id, model.name, version.number, version.task, version.network, version.features,
+    version.target,
            version.options, version.parameters, version.dataset_version_id
     FROM delc.models AS model
     JOIN delc.model_versions AS version ON version.model_id = model.id
-    LEFT JOIN delc.model_aliases AS alias ON alias.version_id = version.id AND alias.model_id = model.id AND alias.alias = $3
-    WHERE model.name = $1 AND ($2 IS NULL OR version.number = $2) AND (NOT $4 OR alias.alias IS NOT NULL)
-    ORDER BY (alias.alias IS NOT NULL) DESC, version.number DESC
-    LIMIT 1
+    LEFT JOIN delc.model_aliases AS alias ON alias.version_id = version.id AND alias.model_id = model.id AND
+    alias.alias = $3 WHERE model.name = $1 AND ($2 IS NULL OR version.number = $2) AND (NOT $4 OR alias.alias IS NOT
+    NULL) ORDER BY (alias.alias IS NOT NULL) DESC, version.number DESC LIMIT 1
 """
 
 _KNOWN_SUFFIXES = """
     SELECT version.number::text AS known FROM delc.model_versions AS version
     JOIN delc.models AS model ON model.id = version.model_id WHERE model.name = $1
     UNION ALL
-    SELECT alias.alias FROM delc.model_aliases AS alias JOIN delc.models AS model ON model.id = alias.model_id WHERE model.name = $1
+    SELECT alias.alias FROM delc.model_aliases AS alias JOIN delc.models AS model ON model.id = alias.model_id WHERE
+    model.name = $1
 """
 
 _CREATE_MODEL = "INSERT INTO delc.models (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
 
 _CREATE_VERSION = """
-    INSERT INTO delc.model_versions (model_id, number, id, run_id, dataset_version_id, task, network, features, target, options,
+    INSERT INTO delc.model_versions (model_id, number, id, run_id, dataset_version_id, task, network, features,
+    target, options,
                                      parameters, message, created_by)
     SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
     FROM delc.model_versions WHERE model_id = $1
@@ -184,7 +196,8 @@ _CREATE_VERSION = """
 _INSERT_LAYERS = """
     INSERT INTO delc.layers (version_id, position, name, kind, arguments, output_shape, parameters)
     SELECT $1, position, name, kind, arguments, output_shape, parameters
-    FROM jsonb_to_recordset($2) AS layer(position integer, name text, kind text, arguments jsonb, output_shape integer[], parameters bigint)
+    FROM jsonb_to_recordset($2) AS layer(position integer, name text, kind text, arguments jsonb, output_shape
+    integer[], parameters bigint)
 """
 
 _INSERT_EDGES = """

@@ -1,6 +1,7 @@
 """Where SQL functions enter the package: ``GD["delc"]("room.function", …)``.
 
-This is the one place where exceptions become PostgreSQL errors. Errors of queries and cancels pass through as PL/Python raised them.
+This is the one place where exceptions become PostgreSQL errors. Errors of queries and cancels pass through as
+PL/Python raised them.
 """
 
 from __future__ import annotations

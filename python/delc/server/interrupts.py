@@ -7,6 +7,8 @@ import plpy
 
 
 def check() -> None:
-    """Raises the pending cancel or termination, if there is one, as the exception of a cancelled query. Costs less than a microsecond."""
+    """Raises the pending cancel or termination, if there is one, as the exception of a cancelled query. Costs less
+    than a microsecond.
+    """
     if _delc.interrupted():
         plpy.execute("SELECT 1")

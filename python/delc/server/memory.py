@@ -1,4 +1,6 @@
-"""Keeping a call within ``delc.memory_limit``: an error in time instead of an out-of-memory kill of the whole server."""
+"""Keeping a call within ``delc.memory_limit``: an error in time instead of an out-of-memory kill of the whole
+server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Reading a query's rows as packed batches. The work is done in C (``extension/src/pack*.c``); this is its Python side."""
+"""Reading a query's rows as packed batches. The work is done in C (``extension/src/pack*.c``); this is its Python
+side.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,23 @@ _GROUP_TYPES = {
 
 
 class Reader:
-    """An open read: iterate over its batches, and use ``portal`` to name it to C functions. Close it, or use it in a ``with`` block."""
+    """An open read: iterate over its batches, and use ``portal`` to name it to C functions. Close it, or use it in a
+    ``with`` block.
+    """
 
     def __init__(
-        self, query: str, layout: PackLayout, batch_size: int, *, seed: int | None = None, widths: Sequence[int] | None = None
+        self,
+        query: str,
+        layout: PackLayout,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        widths: Sequence[int] | None = None,
     ) -> None:
         """Starts the query with the caller's rights.
 
-        ``batch_size``: rows per batch. ``seed``: shuffles the rows; the same seed and the same rows give the same order.
-        ``widths``: how many numbers each query column has in a row, -1 where its first row shall decide.
+        ``batch_size``: rows per batch. ``seed``: shuffles the rows; the same seed and the same rows give the same
+        order. ``widths``: how many numbers each query column has in a row, -1 where its first row shall decide.
         """
         self._dictionaries: dict[int, list[str]] = {}
         self._open = True
@@ -106,13 +116,16 @@ def measure(query: str, layout: PackLayout, widths: Sequence[int]) -> tuple[Sequ
 
 
 def shuffled(query: str, seed: int) -> str:
-    """A query with the same rows in an order that only ``seed`` and their original order decide; PostgreSQL sorts within work_mem.
+    """A query with the same rows in an order that only ``seed`` and their original order decide; PostgreSQL sorts
+    within work_mem.
 
     The columns are named one by one: a whole row would be read in full, long values included, before it is sorted.
     """
     columns = queries.describe(query)
     names = [f"column_{i}" for i in range(len(columns))]
-    outer = ", ".join(f"{name} AS {queries.quote_identifier(column.name)}" for name, column in zip(names, columns, strict=True))
+    outer = ", ".join(
+        f"{name} AS {queries.quote_identifier(column.name)}" for name, column in zip(names, columns, strict=True)
+    )
     inner = ", ".join([*names, "pg_catalog.row_number() OVER () AS delc_position"])
     return (
         f"SELECT {outer} FROM (SELECT {inner} FROM ({query}) AS source({', '.join(names)})) AS numbered"

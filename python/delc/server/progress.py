@@ -1,4 +1,6 @@
-"""Progress of a running operation: in the view ``delc.progress`` for every session, and as notices for the own client."""
+"""Progress of a running operation: in the view ``delc.progress`` for every session, and as notices for the own
+client.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Queries from inside the server, in the caller's transaction.
 
-Queries run as the caller, with the caller's rights and search path; so do query texts that the caller gave. Inside ``as_owner()`` they run
-with the rights of the extension's owner, for the extension's own relations.
+Queries run as the caller, with the caller's rights and search path; so do query texts that the caller gave. Inside
+``as_owner()`` they run with the rights of the extension's owner, for the extension's own relations.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def execute(sql: str, *parameters: Any) -> int:
 def as_owner() -> Iterator[None]:
     """Runs the queries in the block with the rights of the extension's owner and the search path ``pg_catalog``.
 
-    Only for constant SQL text with parameters and schema-qualified names: a text that the caller had a hand in would run with rights the
-    caller does not have.
+    Only for constant SQL text with parameters and schema-qualified names: a text that the caller had a hand in would
+    run with rights the caller does not have.
     """
     caller = _delc.become_owner()
     try:

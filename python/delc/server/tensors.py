@@ -45,7 +45,7 @@ def to_buffer(value: Any) -> tuple[str, tuple[int, ...], Any]:
             detail=f"Known dtypes are: {', '.join(_NUMPY_NAMES)}, bfloat16 (from torch).",
         )
     little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return array.dtype.name, array.shape, memoryview(little_endian.reshape(-1).view(np.uint8))
+    return array.dtype.name, array.shape, little_endian.reshape(-1).view(np.uint8).data
 
 
 def _torch_to_buffer(tensor: Any) -> tuple[str, tuple[int, ...], Any]:

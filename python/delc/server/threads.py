@@ -1,7 +1,7 @@
 """Threads of torch inside a backend.
 
-PostgreSQL's signal handlers must run in the main thread. A thread inherits the signal mask of the one that starts it, so signals are blocked
-while torch is imported and while its pool of threads grows.
+PostgreSQL's signal handlers must run in the main thread. A thread inherits the signal mask of the one that starts it,
+so signals are blocked while torch is imported and while its pool of threads grows.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from delc.datasets.versions import resolve
+from delc.features.fitted_target import Regression
 from delc.log.runs import Run, running
 from delc.models import names, parameters, versions
 from delc.networks import BuiltNetwork, build, network_from
-from delc.server import progress, queries, settings, threads
+from delc.server import progress, settings, threads
 from delc.server.errors import InvalidParameter
 from delc.server.memory import MemoryWatch
 from delc.training.loop import FitResult, fit
@@ -181,7 +182,7 @@ def _result_row(run: Run, model: str, prepared: Prepared, built: BuiltNetwork, r
 
 def _class_weights(prepared: Prepared, options: TrainingOptions) -> Any:
     target = prepared.target
-    if options.class_weights is None or target.task == "regression":
+    if options.class_weights is None or isinstance(target, Regression):
         return None
     return class_weight_tensor(target.task, options.class_weights, target.labels, target.counts, prepared.train.rows)
 

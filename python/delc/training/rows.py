@@ -1,7 +1,7 @@
 """From a data set's version to batches for the training loop.
 
-One pass over the training rows fits features and target. Rows that fit into memory are kept as tensors; more than that is read again in each
-epoch, in an order that the seed and the epoch decide.
+One pass over the training rows fits features and target. Rows that fit into memory are kept as tensors; more than
+that is read again in each epoch, in an order that the seed and the epoch decide.
 """
 
 from __future__ import annotations

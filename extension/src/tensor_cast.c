@@ -193,7 +193,7 @@ array_of_tensor(Datum value, Oid element_type, int dtype)
 		return construct_empty_array(element_type);
 	array_shape(&header, dims, lower_bounds);
 	size = ARR_OVERHEAD_NONULLS(header.rank) + header.elements * delc_dtype_size(dtype);
-	if (!AllocSizeIsValid(size))
+	if (!AllocSizeIsValid(size) || header.elements > MaxArraySize)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("tensor %s is too large for an array of %s",

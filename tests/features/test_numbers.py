@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from delc.features import FeatureEncoder, RowLayout
+from delc.features.layout import Slot
+from delc.server.batches import ColumnProblem, PackColumn, PackedBatch, PackLayout, QueryColumn
 from delc.server.errors import InvalidData, LimitExceeded
 from delc.server.inputs import InputSpec
 from support.features import column, encode, fit, fit_encode
@@ -160,6 +163,30 @@ def test_a_null_at_prediction_is_refused_where_training_had_no_policy() -> None:
 def test_a_null_at_prediction_is_filled_where_training_had_none() -> None:
     fitted = fit({"x": "real"}, column("x", [1, 3]), {"x": {"missing": "mean"}})
     assert encode(fitted, {"x": "real"}, column("x", [None]))["input"].tolist() == [[0]]
+
+
+def array_of_features(policies: list[str]) -> FeatureEncoder:
+    """An encoder of numbers that come as the elements of one array without a name."""
+    types = {f"x{place}": "real" for place in range(len(policies))}
+    options = {f"x{place}": {"missing": policy} for place, policy in enumerate(policies)}
+    fitted = fit(types, [dict.fromkeys(types, value) for value in (1, 3)], options)
+    slots = {name: Slot(0, place, 0, "", "real[]") for place, name in enumerate(types)}
+    pack = PackLayout((PackColumn(0, "number"),), ("float64",))
+    return fitted.encoder(RowLayout(pack, (QueryColumn("", "real[]"),), slots, (), (), (len(types),)))
+
+
+def one_array(values: list[float]) -> PackedBatch:
+    problem = ColumnProblem(0, 0, 0, sum(not math.isfinite(value) for value in values), 0)
+    return PackedBatch(1, 0, [np.array([values])], [(len(values),)], problems=[problem])
+
+
+def test_features_that_share_an_array_have_a_policy_each() -> None:
+    encoder = array_of_features(["mean", "error"])
+    assert encoder.encode(one_array([math.nan, 3]))["input"].tolist() == [[0, 1]]
+    with pytest.raises(InvalidData, match="the input has 1 NULL value, the first in row 1"):
+        encoder.encode(one_array([1, math.nan]))
+    with pytest.raises(InvalidData, match="the input has 1 infinite value"):
+        encoder.encode(one_array([math.inf, 3]))
 
 
 def test_the_most_frequent_of_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ class CategoryCodes:
         near = nearest(value, self._column.vocabulary[:10_000])
         known = len(self._column.vocabulary)
         raise InvalidData(
-            f'column "{self._slot.name}" has the value "{value}", which training did not see, '
+            f'{self._slot.title} has the value "{value}", which training did not see, '
             f"in row {batch.first_row + row + 1}",
             detail=f"Training saw {known} different value{'s' if known != 1 else ''}.",
             hint=(f'Did you mean "{near}"? ' if near else "")

@@ -159,7 +159,7 @@ def token_out_of_range(batch: PackedBatch, slot: Slot, size: int) -> InvalidData
     values = batch.groups[slot.group]
     row, place = (int(index) for index in np.argwhere((values < 0) | (values >= size))[0])
     return InvalidData(
-        f'column "{slot.name}" has the token {int(values[row, place])} in row {batch.first_row + row + 1}',
+        f"{slot.title} has the token {int(values[row, place])} in row {batch.first_row + row + 1}",
         detail=f"Tokens run from 0 to {size - 1}.",
         hint='Give the number of tokens when training: {"kind": "tokens", "size": …}.',
     )

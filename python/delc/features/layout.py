@@ -33,6 +33,11 @@ class Slot:
     name: str
     type: str
 
+    @property
+    def title(self) -> str:
+        """How errors call the column; a value that is given by itself has no name."""
+        return f'column "{self.name}"' if self.name else "the input"
+
 
 @dataclass(frozen=True)
 class RowLayout:

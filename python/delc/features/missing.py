@@ -4,7 +4,7 @@ for what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,32 +29,45 @@ class MissingValues:
     """Looks at the problems that the packer met in a batch."""
 
     def __init__(self, features: Sequence[PlannedColumn], layout: RowLayout, fitting: bool) -> None:
-        by_number = (feature for feature in features if feature.kind not in ("categorical", "text"))
-        self._watched: Mapping[int, tuple[PlannedColumn, Slot]] = {
-            layout.slots[feature.name].column: (feature, layout.slots[feature.name]) for feature in by_number
-        }
+        self._watched: dict[int, list[tuple[PlannedColumn, Slot]]] = {}
+        for feature in features:
+            if feature.kind not in ("categorical", "text"):
+                slot = layout.slots[feature.name]
+                self._watched.setdefault(slot.column, []).append((feature, slot))
         self._fitting = fitting
 
     def check(self, batch: PackedBatch) -> bool:
         """Raise ``InvalidData`` for what no policy covers; say whether anything is left to be filled in."""
         found = False
         for problem in batch.problems:
-            if problem.column not in self._watched or not (problem.nulls or problem.nonfinite):
+            if not (problem.nulls or problem.nonfinite):
                 continue
-            feature, slot = self._watched[problem.column]
-            if feature.settings.missing == "error":
-                raise self._refusal(batch, problem, feature, slot)
-            if problem.nonfinite:
-                _refuse_infinite(batch, slot, feature)
-            found = True
+            watched = self._watched.get(problem.column, [])
+            for feature, slot in watched:
+                of_feature = problem if len(watched) == 1 else _of_element(batch, problem, slot)
+                found |= self._check_feature(batch, of_feature, feature, slot)
         return found
 
-    def _refusal(self, batch: PackedBatch, problem: ColumnProblem, feature: PlannedColumn, slot: Slot) -> InvalidData:
-        if problem.nulls:
-            return missing_values(batch, slot, "NULL", problem.nulls, problem.first_null_row, feature, self._fitting)
-        return missing_values(
-            batch, slot, "NaN or infinite", problem.nonfinite, problem.first_nonfinite_row, feature, self._fitting
-        )
+    def _check_feature(self, batch: PackedBatch, problem: ColumnProblem, feature: PlannedColumn, slot: Slot) -> bool:
+        if not (problem.nulls or problem.nonfinite):
+            return False
+        if feature.settings.missing == "error":
+            what = ("NULL", problem.nulls, problem.first_null_row)
+            if not problem.nulls:
+                what = ("NaN or infinite", problem.nonfinite, problem.first_nonfinite_row)
+            raise missing_values(batch, slot, *what, feature, self._fitting)
+        if problem.nonfinite:
+            _refuse_infinite(batch, slot, feature)
+        return True
+
+
+def _of_element(batch: PackedBatch, problem: ColumnProblem, slot: Slot) -> ColumnProblem:
+    """A column's problem as far as it concerns one of the features that its array holds."""
+    values = batch.groups[slot.group][:, slot.offset]
+    missing, infinite = np.flatnonzero(np.isnan(values)), np.flatnonzero(np.isinf(values))
+    first_missing = int(missing[0]) if len(missing) else 0
+    first_infinite = int(infinite[0]) if len(infinite) else 0
+    return ColumnProblem(problem.column, len(missing), first_missing, len(infinite), first_infinite)
 
 
 def missing_values(
@@ -69,7 +82,7 @@ def missing_values(
     else:
         hint = f"Give values, leave these rows out, or train with a policy for them ({policies}): {policy}."
     return InvalidData(
-        f'column "{slot.name}" has {_counted(count, what)}, the first in row {batch.first_row + first + 1}',
+        f"{slot.title} has {_counted(count, what)}, the first in row {batch.first_row + first + 1}",
         detail=_span(batch),
         hint=hint,
     )
@@ -113,7 +126,7 @@ def _refuse_infinite(batch: PackedBatch, slot: Slot, feature: PlannedColumn) -> 
     rows = np.flatnonzero(np.isinf(values).any(axis=1)) if values.dtype.kind == "f" else np.empty(0, dtype=np.int64)
     if len(rows):
         raise InvalidData(
-            f'column "{slot.name}" has {_counted(len(rows), "infinite")}, '
+            f"{slot.title} has {_counted(len(rows), 'infinite')}, "
             f"the first in row {batch.first_row + int(rows[0]) + 1}",
             detail=_span(batch),
             hint="Policies for missing values cover NULL and NaN only: leave these rows out.",

@@ -23,6 +23,7 @@ from delc.server.errors import InvalidData
 
 _BLOCK_ELEMENTS = 32_768
 """Conversions in two steps go block by block, so that what the first step wrote is still in the cache for the second.
+This many numbers torch takes in one thread: to start others for each block would cost more than the block.
 """
 
 Output = npt.NDArray[np.float32]
@@ -187,7 +188,7 @@ def _too_large(values: Floats, center: Floats, scale: Floats, batch: PackedBatch
     row, place = (int(index) for index in np.argwhere(bad)[0])
     slot = slots[place] if len(slots) > 1 else slots[0]
     return InvalidData(
-        f'the value {values[row, place]:g} of column "{slot.name}" in row {batch.first_row + row + 1} is too large',
+        f"the value {values[row, place]:g} of {slot.title} in row {batch.first_row + row + 1} is too large",
         detail="After standardising it does not fit a single-precision number.",
         hint="Leave the row out, or bring the column to a smaller range in the query, for example with ln().",
     )
@@ -202,7 +203,7 @@ def check_shape(batch: PackedBatch, slot: Slot, shape: tuple[int, ...], expected
         return
     wanted = f"{elements} are expected" + (f" ({_by(expected)})" if len(expected) > 1 else "")
     raise InvalidData(
-        f'column "{slot.name}" has {_by(shape)} elements in row {batch.first_row + 1}, but {wanted}',
+        f"{slot.title} has {_by(shape)} elements in row {batch.first_row + 1}, but {wanted}",
         hint="Give arrays of the length that the model was trained with.",
     )
 

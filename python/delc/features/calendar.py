@@ -5,9 +5,6 @@ from.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -65,8 +62,3 @@ def default_parts(type_is_date: bool, type_is_time: bool) -> tuple[str, ...]:
     if type_is_time:
         return ("hour",)
     return ("seconds", "month", "day_of_week") if type_is_date else ("seconds", "month", "day_of_week", "hour")
-
-
-def stack_linear(parts: Sequence[str], seconds: Floats) -> npt.NDArray[Any]:
-    """The linear parts side by side, shape (rows, parts)."""
-    return np.stack([linear_part(part, seconds) for part in parts], axis=1)

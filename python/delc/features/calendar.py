@@ -5,6 +5,7 @@ from.
 from __future__ import annotations
 
 import math
+
 import numpy as np
 import numpy.typing as npt
 

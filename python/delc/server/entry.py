@@ -10,7 +10,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 import __main__
 import plpy
@@ -20,22 +20,15 @@ from delc.server.threads import signals_blocked
 
 
 def call(path: str, *arguments: Any) -> Any:
-    """Calls ``room.function`` of the package; raises its errors with message, detail, hint and SQLSTATE."""
+    """Calls ``room.function`` of the package; raises its errors with message, detail, hint and SQLSTATE.
+
+    Rows come as a list: from a generator PL/Python would take them one by one, and lose what an error says.
+    """
     try:
         result = _function(path)(*arguments)
+        return list(result) if isinstance(result, Iterator) else result
     except DelcError as error:
-        _raise_to_sql(error)
-    if isinstance(result, Iterator):
-        return _rows_of(result)
-    return result
-
-
-def _rows_of(rows: Iterator[Any]) -> Iterator[Any]:
-    """A set-returning function's rows; the generator runs after ``call`` has returned, so it maps errors itself."""
-    try:
-        yield from rows
-    except DelcError as error:
-        _raise_to_sql(error)
+        raise _error_for_user(error) from None
 
 
 @cache
@@ -47,10 +40,21 @@ def _function(path: str) -> Callable[..., Any]:
     return function
 
 
-def _raise_to_sql(error: DelcError) -> NoReturn:
-    given = {"detail": error.detail, "hint": error.hint, "sqlstate": error.sqlstate}
-    plpy.error(error.message, **{key: value for key, value in given.items() if value is not None})
+def _error_for_user(error: DelcError) -> plpy.Error:
+    """The exception from whose attributes PL/Python takes the parts of an error; its class name goes before the text."""
+    raised = _UserError(error.message)
+    raised.detail, raised.hint, raised.sqlstate = error.detail, error.hint, error.sqlstate
+    return raised
 
+
+class _UserError(plpy.Error):
+    detail: str | None
+    hint: str | None
+    sqlstate: str
+
+
+_UserError.__name__ = "delc"
+_UserError.__module__ = "builtins"  # PL/Python leaves out this module's name only
 
 # Libraries read these when they are first imported; torch is given its threads call by call.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

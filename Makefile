@@ -84,6 +84,11 @@ test-debian13: ## make a Debian 13 in a folder of its own and run the tests ther
 lint: product tools-lint ## check the code: ruff, mypy, shellcheck, pgspot
 	@setup/lint.sh '$(PYTHON)' extension/delc--*.sql
 
+.PHONY: docs
+docs: up ## write docs/reference.md and docs/layers.md anew
+	@eval "$$($(server) setup/server.sh env)" && $(PYTHON) docs/make_reference.py ''
+	@PYTHONPATH=python $(PYTHON) -m delc.networks.manual > docs/layers.md
+
 .PHONY: sanitize
 sanitize: packages ## run the type's tests under a memory checker
 	@$(MAKE) -C extension sanitize PG_CONFIG='$(PG_CONFIG)'

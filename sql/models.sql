@@ -165,7 +165,7 @@ WITH dataset_names AS (
     FROM delc.model_versions AS version JOIN delc.models AS model ON model.id = version.model_id
 )
 SELECT run.id AS run_id, run.operation, run.username, run.finished_at AS at,
-       CASE WHEN input.dataset_version_id IS NOT NULL THEN 'dataset' ELSE 'model' END AS source_kind,
+       CASE WHEN input.dataset_version_id IS NOT NULL THEN 'dataset' WHEN input.model_version_id IS NOT NULL THEN 'model' END AS source_kind,
        COALESCE(source_dataset.name, source_model.name) AS source, input.split AS source_split,
        CASE WHEN output.dataset_version_id IS NOT NULL THEN 'dataset' WHEN output.model_version_id IS NOT NULL THEN 'model' END AS result_kind,
        COALESCE(result_dataset.name, result_model.name) AS result

@@ -31,7 +31,7 @@ CREATE FUNCTION delc.describe_query(query text) RETURNS TABLE (name text, type t
 LANGUAGE c STRICT VOLATILE
 AS 'MODULE_PATHNAME', 'delc_describe_query';
 COMMENT ON FUNCTION delc.describe_query(text) IS
-'The names and types of a query''s columns. The query is checked but not run.';
+'The names and types of a query''s columns; for a domain, its base type. The query is checked but not run.';
 
 CREATE FUNCTION delc.pack_open(query text, kinds text[], groups integer[], widths bigint[], dtypes text[], batch_size integer) RETURNS text
 LANGUAGE c STRICT VOLATILE

@@ -364,6 +364,11 @@ store_mixed_elements(PackColumn *column, ArrayType *array, int dtype, void *targ
 static void
 wrong_length(const PackColumn *column, int64 found, int64 row)
 {
+	/* An input that is no row is packed as a column without a name. */
+	if (NameStr(column->name)[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("the input has %lld numbers, expected %lld", (long long) found, (long long) column->width)));
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_EXCEPTION),
 			 errmsg("row %lld: column \"%s\" has %lld numbers, expected %lld",

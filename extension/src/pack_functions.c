@@ -13,6 +13,7 @@
 #include "materialize.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
@@ -95,7 +96,7 @@ prepare_query(const char *query)
 
 PG_FUNCTION_INFO_V1(delc_describe_query);
 
-/* The names and types of a query's columns; the query is not run. */
+/* The names and types (of domains, the base type) of a query's columns; the query is not run. */
 Datum
 delc_describe_query(PG_FUNCTION_ARGS)
 {
@@ -108,11 +109,13 @@ delc_describe_query(PG_FUNCTION_ARGS)
 	for (int i = 0; i < source->resultDesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(source->resultDesc, i);
+		int32		typmod = attribute->atttypmod;
+		Oid			type_id = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 		Datum		values[2];
 		bool		nulls[2] = {false, false};
 
 		values[0] = CStringGetTextDatum(NameStr(attribute->attname));
-		values[1] = CStringGetTextDatum(format_type_with_typemod(attribute->atttypid, attribute->atttypmod));
+		values[1] = CStringGetTextDatum(format_type_with_typemod(type_id, typmod));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	SPI_finish();

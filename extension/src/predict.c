@@ -215,11 +215,13 @@ describe_columns(TupleDesc descriptor, ArrayType **names, ArrayType **types)
 	for (int i = 0; i < descriptor->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
-		Oid			type_id = attribute->attisdropped ? TEXTOID : attribute->atttypid;
+		int32		typmod = attribute->atttypmod;
+		Oid			type_id = attribute->attisdropped ? TEXTOID :
+			getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 
 		/* A dropped column keeps its place, under a name that no column can have. */
 		name_texts[i] = CStringGetTextDatum(attribute->attisdropped ? "" : NameStr(attribute->attname));
-		type_texts[i] = CStringGetTextDatum(format_type_with_typemod(type_id, attribute->atttypmod));
+		type_texts[i] = CStringGetTextDatum(format_type_with_typemod(type_id, typmod));
 	}
 	*names = text_array(name_texts, descriptor->natts);
 	*types = text_array(type_texts, descriptor->natts);

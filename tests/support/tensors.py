@@ -51,6 +51,16 @@ class Tensor:
         dims = struct.pack(f"<{self.array.ndim}q", *self.array.shape)
         return header(self.dtype, self.array.ndim) + dims + self.array.tobytes()
 
+    def stored(self) -> bytes:
+        """The value as it may lie on disk, behind the length word, with all planes raw."""
+        size, count = self.array.itemsize, self.array.size
+        planes = np.frombuffer(self.array.tobytes(), np.uint8).reshape(-1, size)[:, ::-1]
+        head = bytes([0xDE, 0x1C, 1, CODES[self.dtype], self.array.ndim, size, 0, 0])
+        head += struct.pack(f"<{self.array.ndim}q", *self.shape)
+        first = len(head) + 12 * size
+        directory = b"".join(struct.pack("<BBHII", 0, 8, 0, first + p * count, count) for p in range(size))
+        return head + directory + planes.T.tobytes()
+
 
 def header(dtype: str, rank: int) -> bytes:
     return bytes([0xDE, 0x1C, 1, CODES[dtype], rank, 0, 0, 0])

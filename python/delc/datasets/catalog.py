@@ -1,0 +1,154 @@
+"""The rows that describe data sets and their versions: delc.datasets, delc.dataset_versions, delc.dataset_version_parents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from delc.datasets.definition import Definition
+from delc.server import queries
+from delc.server.errors import DuplicateObject, InsufficientPrivilege, UndefinedObject, unknown
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A row of ``delc.datasets``, locked against other commits until the transaction ends."""
+
+    id: int
+    name: str
+    owner: str
+    last_number: int
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows a version has in each split, and what is new in it."""
+
+    train: int
+    validation: int
+    test: int
+    added: int
+    removed: int
+
+    @property
+    def rows(self) -> int:
+        return self.train + self.validation + self.test
+
+
+def insert_dataset(name: str, definition: Definition, owner: str, description: str | None) -> int:
+    """Adds a data set; its id. ``DuplicateObject`` when the name is taken, also by a transaction that has just committed."""
+    with queries.as_owner():
+        dataset_id: int | None = queries.value(
+            _INSERT_DATASET,
+            name,
+            definition.source.text,
+            queries.typed([column.name for column in definition.keys], "text[]"),
+            queries.typed([column.name for column in definition.targets], "text[]"),
+            definition.split_column.name if definition.split_column else None,
+            definition.shares.validation,
+            definition.shares.test,
+            definition.seed,
+            definition.stratum is not None,
+            owner,
+            description,
+        )
+    if dataset_id is None:
+        raise DuplicateObject(
+            f'data set "{name}" exists already',
+            hint="Take its source's current rows with delc.commit_dataset(), drop it with delc.drop_dataset(), or choose another name.",
+        )
+    return dataset_id
+
+
+def insert_version(
+    dataset_id: int,
+    number: int,
+    *,
+    run_id: int,
+    kind: str,
+    message: str | None,
+    created_by: str,
+    counts: Counts,
+    columns: list[dict[str, Any]],
+    parents: Sequence[int] = (),
+) -> int:
+    """Adds a version; its id. ``parents`` are the ids of the versions that it was made from, in order."""
+    with queries.as_owner():
+        version_id: int = queries.value(
+            _INSERT_VERSION,
+            dataset_id,
+            queries.typed(number, "integer"),
+            run_id,
+            kind,
+            message,
+            created_by,
+            *(counts.rows, counts.train, counts.validation, counts.test, counts.added, counts.removed),
+            queries.json_parameter(columns),
+        )
+        queries.execute(_INSERT_PARENTS, version_id, queries.typed(list(parents), "bigint[]"))
+        queries.execute(
+            "UPDATE delc.datasets SET last_number = $2 WHERE id = $1", dataset_id, queries.typed(number, "integer")
+        )
+    return version_id
+
+
+def lock_dataset(name: str) -> Dataset:
+    """A data set, locked until the transaction ends; ``UndefinedObject`` with the nearest name when there is none."""
+    with queries.as_owner():
+        found = queries.row("SELECT * FROM delc.datasets WHERE name = $1 FOR UPDATE", name)
+    if found is None:
+        raise unknown_dataset(name)
+    return Dataset(found["id"], found["name"], found["owner"], found["last_number"], found)
+
+
+def unknown_dataset(name: str) -> UndefinedObject:
+    """The error for a data set that does not exist."""
+    with queries.as_owner():
+        known = [row["name"] for row in queries.rows("SELECT name FROM delc.datasets")]
+    error = unknown("data set", name, known)
+    assert isinstance(error, UndefinedObject)
+    return error
+
+
+def caller() -> str:
+    """The role with whose rights queries run."""
+    name: str = queries.value("SELECT current_user::pg_catalog.text")
+    return name
+
+
+def require_ownership(dataset: Dataset, what: str, *, or_admin: bool) -> None:
+    """``InsufficientPrivilege`` unless the caller is a member of the data set's owner, or (where allowed) of delc_admin."""
+    roles = [dataset.owner, *(["delc_admin"] if or_admin else [])]
+    allowed = queries.value(
+        "SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(rolname, 'MEMBER')) FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)",
+        queries.typed(roles, "name[]"),
+    )
+    if not allowed:
+        raise InsufficientPrivilege(
+            f'you may not {what} data set "{dataset.name}"',
+            detail=f'It belongs to "{dataset.owner}".',
+            hint=f"Ask a member of that role{' or of delc_admin' if or_admin else ''} to do it.",
+        )
+
+
+_INSERT_DATASET = """
+    INSERT INTO delc.datasets (name, source, key_columns, target_columns, split_column, validation_fraction, test_fraction, split_seed,
+                               stratified, owner, description)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    ON CONFLICT (name) DO NOTHING
+    RETURNING id
+"""
+
+_INSERT_VERSION = """
+    INSERT INTO delc.dataset_versions (dataset_id, number, run_id, kind, message, created_by,
+                                       rows, train, validation, test, added, removed, columns)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    RETURNING id
+"""
+
+_INSERT_PARENTS = """
+    INSERT INTO delc.dataset_version_parents (version_id, parent_id, position)
+    SELECT $1, parent.id, parent.position FROM unnest($2) WITH ORDINALITY AS parent(id, position)
+"""

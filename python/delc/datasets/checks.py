@@ -1,0 +1,73 @@
+"""Are the keys of a new version's rows whole and unique, and do all rows have a split?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from delc.datasets.columns import SourceColumn
+from delc.datasets.splits import unknown_split_error
+from delc.server import queries
+from delc.server.errors import InvalidData
+
+
+def check_keys(rows: str, keys: Sequence[SourceColumn], dataset: str) -> None:
+    """``InvalidData`` where a key is NULL or repeated in ``rows`` (a relation as it stands in FROM)."""
+    if not keys:
+        return
+    nulls = queries.row(_null_keys(rows, keys))
+    for column in keys:
+        count = (nulls or {}).get(column.name, 0)
+        if count:
+            raise InvalidData(
+                f'key column "{column.name}" of data set "{dataset}" is NULL in {count} row{"s" if count > 1 else ""}',
+                detail="A key identifies its row, so it is never NULL.",
+                hint="Leave such rows out with a query as the source, or name another key.",
+            )
+    repeated = queries.row(_repeated_keys(rows, keys))
+    if repeated is not None:
+        raise repeated_key_error(keys, repeated, dataset)
+
+
+def check_splits(rows: str, column: SourceColumn | None) -> None:
+    """``InvalidData`` where the user's split column said something else than train, validation or test."""
+    if column is None:
+        return
+    found = queries.row(
+        f"SELECT r.{column.quoted}::pg_catalog.text AS said, pg_catalog.count(*) OVER () AS rows FROM {rows}"
+        " WHERE r.delc_split = '?' ORDER BY r.delc_row LIMIT 1"
+    )
+    if found is not None:
+        raise unknown_split_error(column.name, found["said"], found["rows"])
+
+
+def find_repeated_key(rows: str, keys: Sequence[SourceColumn], dataset: str) -> InvalidData | None:
+    """The error for a repeated key in ``rows``, if there is one."""
+    repeated = queries.row(_repeated_keys(rows, keys))
+    return None if repeated is None else repeated_key_error(keys, repeated, dataset)
+
+
+def repeated_key_error(keys: Sequence[SourceColumn], repeated: dict[str, object], dataset: str) -> InvalidData:
+    """The error for a repeated key: ``repeated`` has an example's texts, how often it occurs, and how many keys are repeated."""
+    names = ", ".join(column.name for column in keys)
+    values = ", ".join(str(repeated[f"k{i}"]) for i in range(len(keys)))
+    count, total = repeated["times"], repeated["keys"]
+    others = f"; so are {total} keys in all" if total != 1 else ""
+    return InvalidData(
+        f'key ({names}) of data set "{dataset}" is not unique',
+        detail=f"({values}) is there {count} times{others}.",
+        hint="Name a key that is unique with key => …, or leave the repeated rows out with a query as the source.",
+    )
+
+
+def _null_keys(rows: str, keys: Sequence[SourceColumn]) -> str:
+    counts = ", ".join(f"pg_catalog.count(*) - pg_catalog.count(r.{column.quoted}) AS {column.quoted}" for column in keys)
+    return f"SELECT {counts} FROM {rows}"
+
+
+def _repeated_keys(rows: str, keys: Sequence[SourceColumn]) -> str:
+    grouped = ", ".join(f"r.{column.quoted}" for column in keys)
+    texts = ", ".join(f"r.{column.quoted}::pg_catalog.text AS k{i}" for i, column in enumerate(keys))
+    return (
+        f"SELECT {texts}, pg_catalog.count(*) AS times, pg_catalog.count(*) OVER () AS keys FROM {rows}"
+        f" GROUP BY {grouped} HAVING pg_catalog.count(*) > 1 LIMIT 1"
+    )

@@ -1,0 +1,109 @@
+"""What a data set is made of, once the user's arguments have been checked against the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from delc.datasets.columns import SourceColumn
+from delc.datasets.identifiers import split_identifiers
+from delc.datasets.source import Source, primary_key
+from delc.datasets.splits import MOST_STRATA, Shares
+from delc.server import queries
+from delc.server.errors import InvalidParameter, unknown
+
+_STRATIFIED_TYPES = frozenset({"text", "character varying", "character", '"char"', "name", "boolean", "uuid"})
+_INTEGER_TYPES = frozenset({"smallint", "integer", "bigint"})
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A data set's source, columns, and what the columns are for.
+
+    ``stratum`` is the column whose values are split on their own; None where all rows are split together.
+    """
+
+    source: Source
+    columns: tuple[SourceColumn, ...]
+    keys: tuple[SourceColumn, ...]
+    targets: tuple[SourceColumn, ...]
+    split_column: SourceColumn | None
+    stratum: SourceColumn | None
+    shares: Shares
+    seed: int
+
+
+def named_columns(what: str, text: str | None, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
+    """The columns that an argument (``what``) names, separated by commas; none for NULL."""
+    if text is None:
+        return ()
+    names = split_identifiers(text, ",")
+    if names is None:
+        raise InvalidParameter(
+            f"{what} => '{text}' does not name columns",
+            detail="Several columns are separated by commas; other names than those in small letters stand in double quotes.",
+            hint=f"""For instance: {what} => 'region, "Customer No"'.""",
+        )
+    if len(set(names)) < len(names):
+        raise InvalidParameter(f"{what} => '{text}' names a column twice")
+    return tuple(find_column(what, name, columns) for name in names)
+
+
+def find_column(what: str, name: str, columns: Sequence[SourceColumn]) -> SourceColumn:
+    """The column of that name, or an error with the nearest one."""
+    by_name = {column.name: column for column in columns}
+    if name not in by_name:
+        raise unknown(f"{what} column", name, by_name)
+    return by_name[name]
+
+
+def key_columns(text: str | None, source: Source, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
+    """The key that the user named, or else the relation's primary key; its types must have an order."""
+    by_name = {column.name: column for column in columns}
+    keys = named_columns("key", text, columns) if text is not None else tuple(by_name[n] for n in primary_key(source))
+    for column in keys:
+        if not _has_order(column):
+            raise InvalidParameter(
+                f'column "{column.name}" cannot be a key: values of type {column.type} have no order',
+                hint="Cast it to text in a query, or name another key.",
+            )
+    return keys
+
+
+def stratum_column(source: Source, targets: Sequence[SourceColumn], wanted: bool) -> SourceColumn | None:
+    """The target, where its values are classes: text, boolean, enum, uuid, or at most 50 different integers."""
+    if not wanted or len(targets) != 1:
+        return None
+    target = targets[0]
+    is_class = target.is_enum or target.base in _STRATIFIED_TYPES
+    return target if is_class or (target.base in _INTEGER_TYPES and _has_few_values(source, target)) else None
+
+
+def _has_few_values(source: Source, column: SourceColumn) -> bool:
+    values: int = queries.value(
+        f"SELECT pg_catalog.count(*) FROM (SELECT DISTINCT source.{column.quoted} FROM (\n{source.query}\n) AS source"
+        f" LIMIT {MOST_STRATA + 1}) AS value"
+    )
+    return values <= MOST_STRATA
+
+
+def _has_order(column: SourceColumn) -> bool:
+    with queries.as_owner():
+        found = queries.value(_HAS_ORDER, column.base)
+    return bool(found)
+
+
+# A type sorts when it, or what it is cast to without change, has a default B-tree operator class; containers sort by their elements.
+_HAS_ORDER = """
+    SELECT EXISTS (
+        SELECT FROM pg_type AS type
+        LEFT JOIN pg_type AS element ON element.oid = type.typelem AND type.typcategory = 'A'
+        JOIN pg_opclass AS class ON class.opcdefault
+        JOIN pg_am AS method ON method.oid = class.opcmethod AND method.amname = 'btree'
+        WHERE type.oid = $1::regtype
+          AND (class.opcintype = COALESCE(element.oid, type.oid)
+               OR (class.opcintype = 'anyenum'::regtype AND COALESCE(element.typtype, type.typtype) = 'e')
+               OR (class.opcintype = 'anyrange'::regtype AND type.typtype = 'r')
+               OR EXISTS (SELECT FROM pg_cast AS c WHERE c.castsource = COALESCE(element.oid, type.oid)
+                          AND c.casttarget = class.opcintype AND c.castmethod = 'b' AND c.castcontext = 'i')))
+"""

@@ -1,0 +1,66 @@
+"""Dropping a data set, unless models were made from it."""
+
+from __future__ import annotations
+
+from delc.datasets import catalog, names, store, versions
+from delc.server import queries
+from delc.server.errors import DependentObjects, InvalidParameter
+
+_MOST_MODELS_LISTED = 20
+
+
+def drop(name: str) -> int:
+    """Drops a data set with its versions, rows and tables; how many versions went. What ran on it stays in the log."""
+    parsed = names.parse(name)
+    if parsed.number is not None:
+        raise InvalidParameter(f'"{name}" names a version', hint=f'Drop all versions with "{parsed.dataset}".')
+    dataset = catalog.lock_dataset(parsed.dataset)
+    catalog.require_ownership(dataset, "drop", or_admin=True)
+    _require_no_models(dataset)
+    parts = max(versions.find(parsed).parts)
+    with queries.as_owner():
+        for statement in _DELETIONS:
+            queries.execute(statement, dataset.id)
+        dropped: int = queries.execute("DELETE FROM delc.dataset_versions WHERE dataset_id = $1", dataset.id)
+        queries.execute("DELETE FROM delc.datasets WHERE id = $1", dataset.id)
+    store.drop_tables(dataset.id, parts)
+    return dropped
+
+
+def _require_no_models(dataset: catalog.Dataset) -> None:
+    with queries.as_owner():
+        models = [row["model"] for row in queries.rows(_MODELS, dataset.id)]
+    if models:
+        listed = ", ".join(models[:_MOST_MODELS_LISTED])
+        more = f" and {len(models) - _MOST_MODELS_LISTED} more" if len(models) > _MOST_MODELS_LISTED else ""
+        raise DependentObjects(
+            f'data set "{dataset.name}" cannot be dropped: models were trained on it',
+            detail=f"Models: {listed}{more}.",
+            hint="Drop them first with delc.drop_model().",
+        )
+
+
+_MODELS = """
+    SELECT DISTINCT run.subject AS model
+    FROM delc.dataset_versions AS version
+    JOIN delc.run_inputs AS input ON input.dataset_version_id = version.id
+    JOIN delc.run_outputs AS output ON output.run_id = input.run_id AND output.model_version_id IS NOT NULL
+    JOIN delc.runs AS run ON run.id = input.run_id
+    WHERE version.dataset_id = $1
+    ORDER BY 1
+"""
+
+_DELETIONS = (
+    """
+    DELETE FROM delc.run_inputs AS input USING delc.dataset_versions AS version
+    WHERE version.dataset_id = $1 AND input.dataset_version_id = version.id
+    """,
+    """
+    DELETE FROM delc.run_outputs AS output USING delc.dataset_versions AS version
+    WHERE version.dataset_id = $1 AND output.dataset_version_id = version.id
+    """,
+    """
+    DELETE FROM delc.dataset_version_parents AS parent USING delc.dataset_versions AS version
+    WHERE version.dataset_id = $1 AND parent.version_id = version.id
+    """,
+)

@@ -1,0 +1,111 @@
+"""The tables that hold the rows of data sets. They belong to a role without rights, and only this room writes to them.
+
+Rows are inserted by the caller's own query, so that it reads what the caller may read; the caller has the right to insert only meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from delc.datasets.columns import SourceColumn
+from delc.datasets.layout import part_name, removed_name
+from delc.server import queries
+
+_STORE_OWNER = "delc_store"
+_BOOKKEEPING = {
+    "delc_row": ("bigint", "Number of the row, in the shuffled order in which versions are read."),
+    "delc_version": ("integer", "Number of the version that added the row."),
+    "delc_split": ('"char"', "t: to train on, v: to validate on, e: to test on. A row keeps its split."),
+}
+
+
+def create_tables(dataset_id: int, dataset: str, columns: Sequence[SourceColumn], parts: Sequence[int]) -> None:
+    """Makes the empty tables of a data set; ``parts`` gives the part of each column."""
+    with queries.as_owner():
+        for part in range(1, max(parts) + 1):
+            own = list(_BOOKKEEPING) if part == 1 else ["delc_row"]
+            declared = [f"{name} {_BOOKKEEPING[name][0]} NOT NULL" for name in own]
+            declared += [column.declaration for column, place in zip(columns, parts, strict=True) if place == part]
+            table = part_name(dataset_id, part)
+            queries.execute(f"CREATE TABLE {table} ({', '.join(declared)})")
+            queries.execute(f"ALTER TABLE {table} OWNER TO {_STORE_OWNER}")
+            _comment(table, f'Rows of the data set "{dataset}"' + (f", columns of part {part}" if part > 1 else ""), own)
+        removed = removed_name(dataset_id)
+        queries.execute(
+            f"CREATE TABLE {removed} (delc_row bigint NOT NULL, delc_version integer NOT NULL, PRIMARY KEY (delc_row, delc_version))"
+        )
+        queries.execute(f"ALTER TABLE {removed} OWNER TO {_STORE_OWNER}")
+        _comment(removed, f'Rows that versions of the data set "{dataset}" leave out', [])
+
+
+def add_row_numbers_index(dataset_id: int, parts: int) -> None:
+    """Makes delc_row the primary key of every part, once the first rows are in, and tells the planner how they lie."""
+    with queries.as_owner():
+        for part in range(1, parts + 1):
+            table = part_name(dataset_id, part)
+            queries.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (delc_row)")
+            queries.execute(f"ANALYZE {table} (delc_row{', delc_version, delc_split' if part == 1 else ''})")
+
+
+@contextmanager
+def writable(dataset_id: int, parts: int) -> Iterator[None]:
+    """Lets the caller insert rows within the block; other sessions never see that right, since it goes in the same transaction."""
+    caller = _caller()
+    tables = ", ".join(_tables(dataset_id, parts))
+    with queries.as_owner():
+        queries.execute(f"GRANT INSERT ON {tables} TO {caller}")
+    yield
+    with queries.as_owner():
+        queries.execute(f"REVOKE INSERT ON {tables} FROM {caller}")
+
+
+def grant_reading(dataset_id: int, parts: int, role: str) -> None:
+    """Lets a role read all versions."""
+    with queries.as_owner():
+        tables = ", ".join(_tables(dataset_id, parts))
+        queries.execute(f"GRANT SELECT ON {tables} TO {queries.quote_identifier(role)}")
+
+
+def revoke_reading(dataset_id: int, parts: int, role: str) -> None:
+    """Takes the right to read from a role."""
+    with queries.as_owner():
+        tables = ", ".join(_tables(dataset_id, parts))
+        queries.execute(f"REVOKE SELECT ON {tables} FROM {queries.quote_identifier(role)}")
+
+
+def drop_tables(dataset_id: int, parts: int) -> None:
+    """Drops the tables with all rows. Views of users' that read them stand in the way, as they should."""
+    with queries.as_owner():
+        queries.execute(f"DROP TABLE {', '.join(_tables(dataset_id, parts))}")
+
+
+@contextmanager
+def sorting_memory() -> Iterator[None]:
+    """Sorts within maintenance_work_mem where that is more than work_mem, as building an index does."""
+    before = queries.value("SELECT pg_catalog.current_setting('work_mem')")
+    queries.execute(_RAISE_WORK_MEM)
+    yield
+    queries.execute("SELECT pg_catalog.set_config('work_mem', $1, true)", before)
+
+
+def _tables(dataset_id: int, parts: int) -> list[str]:
+    return [*(part_name(dataset_id, part) for part in range(1, parts + 1)), removed_name(dataset_id)]
+
+
+def _comment(table: str, text: str, own_columns: Sequence[str]) -> None:
+    text = f"{text}; written by delc. Read a version with delc.dataset_query()."
+    queries.execute(f"COMMENT ON TABLE {table} IS {queries.quote_literal(text)}")
+    for name in own_columns:
+        queries.execute(f"COMMENT ON COLUMN {table}.{name} IS {queries.quote_literal(_BOOKKEEPING[name][1])}")
+
+
+def _caller() -> str:
+    return queries.quote_identifier(queries.value("SELECT current_user::pg_catalog.text"))
+
+
+_RAISE_WORK_MEM = """
+    SELECT pg_catalog.set_config('work_mem', pg_catalog.current_setting('maintenance_work_mem'), true)
+    WHERE pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem'))
+          > pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem'))
+"""

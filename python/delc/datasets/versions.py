@@ -1,0 +1,183 @@
+"""Versions of data sets as other rooms see them: what they are, and the queries that read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from delc.datasets import names
+from delc.datasets.catalog import unknown_dataset
+from delc.datasets.reading import StoredColumn, StoredRows, reading_query
+from delc.datasets.splits import SPLITS, check_split
+from delc.server import queries
+from delc.server.batches import QueryColumn
+from delc.server.errors import InsufficientPrivilege, UndefinedObject, WrongState, unknown
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """A version of a data set. It never changes, nor do the rows that its queries give.
+
+    ``name`` is the data set's. ``columns`` are all columns in order, types as they read anywhere (with their schema).
+    """
+
+    id: int
+    dataset_id: int
+    name: str
+    number: int
+    rows: int
+    columns: tuple[QueryColumn, ...]
+    key_columns: tuple[str, ...]
+    target_columns: tuple[str, ...]
+    split_column: str | None
+    parts: tuple[int, ...]
+    stored: StoredRows
+    _split_counts: dict[str, int]
+
+    @property
+    def title(self) -> str:
+        """The version as users name it: ``name@3``."""
+        return f"{self.name}@{self.number}"
+
+    def query(
+        self, split: str | None = None, columns: Sequence[str] | None = None, *, row_number: bool = False
+    ) -> str:
+        """SQL for the version's rows, or those of one split, in their fixed shuffled order; it runs with the caller's rights.
+
+        ``columns``: which, in which order; by default all but the one that said the split. ``row_number`` puts ``delc_row`` in front.
+        Errors: ``InvalidParameter`` for an unknown split, ``UndefinedObject`` for an unknown column.
+        """
+        if columns is None:
+            columns = [column.name for column in self.columns if column.name != self.split_column]
+        bookkeeping = ["delc_row"] if row_number else []
+        return reading_query(self.stored, self.stored_columns(columns), check_split(split), bookkeeping=bookkeeping)
+
+    def split_counts(self) -> dict[str, int]:
+        """How many rows each split has: train, validation, test."""
+        return dict(self._split_counts)
+
+    def null_counts(self, columns: Sequence[str] | None = None, split: str | None = None) -> dict[str, int]:
+        """How often each column is NULL, in one pass over the rows."""
+        wanted = list(columns) if columns is not None else [column.name for column in self.columns]
+        stored = self.stored_columns(wanted)
+        counts = ", ".join(f"pg_catalog.count(*) - pg_catalog.count(r.{column.quoted}) AS n{i}" for i, column in enumerate(stored))
+        rows = reading_query(self.stored, stored, check_split(split), ordered=False)
+        found = queries.rows(f"SELECT {counts} FROM ({rows}) AS r")[0] if wanted else {}
+        return dict(zip(wanted, found.values(), strict=True))
+
+    def stored_columns(self, columns: Sequence[str]) -> list[StoredColumn]:
+        """Where columns of these names are stored; ``UndefinedObject`` for one that the version does not have."""
+        parts = {column.name: part for column, part in zip(self.columns, self.parts, strict=True)}
+        for name in columns:
+            if name not in parts:
+                raise unknown("column", name, parts, where=f'of data set "{self.title}"')
+        return [StoredColumn(queries.quote_identifier(name), parts[name]) for name in columns]
+
+
+def resolve(text: str | None) -> DatasetVersion:
+    """The version that ``name`` (the latest) or ``name@number`` names.
+
+    Errors: ``InvalidParameter`` for what is no version's name, ``UndefinedObject`` with the nearest name for an unknown data set or
+    version, ``InsufficientPrivilege`` when the caller may not read its rows.
+    """
+    version = find(names.parse(text))
+    _require_reading(version)
+    return version
+
+
+def find(name: names.VersionName) -> DatasetVersion:
+    """The version of that name, whether or not the caller may read its rows."""
+    with queries.as_owner():
+        found = queries.row(_FIND, name.dataset, queries.typed(name.number, "integer"))
+    if found is None:
+        raise _unknown_version(name)
+    return _version(found)
+
+
+def column_records(columns: Sequence[QueryColumn], parts: Sequence[int]) -> list[dict[str, Any]]:
+    """Columns as ``delc.dataset_versions`` keeps them."""
+    return [
+        {"name": column.name, "type": column.type} | ({"part": part} if part > 1 else {})
+        for column, part in zip(columns, parts, strict=True)
+    ]
+
+
+def _version(found: dict[str, Any]) -> DatasetVersion:
+    columns = json.loads(found["columns"])
+    return DatasetVersion(
+        id=found["id"],
+        dataset_id=found["dataset_id"],
+        name=found["name"],
+        number=found["number"],
+        rows=found["rows"],
+        columns=tuple(QueryColumn(column["name"], column["type"]) for column in columns),
+        key_columns=tuple(found["key_columns"]),
+        target_columns=tuple(found["target_columns"]),
+        split_column=found["split_column"],
+        parts=tuple(column.get("part", 1) for column in columns),
+        stored=StoredRows(found["dataset_id"], tuple(found["numbers"]), found["has_removals"]),
+        _split_counts={split: found[split] for split in SPLITS},
+    )
+
+
+def _unknown_version(name: names.VersionName) -> UndefinedObject:
+    with queries.as_owner():
+        known = queries.rows(
+            "SELECT version.number FROM delc.datasets AS dataset JOIN delc.dataset_versions AS version"
+            " ON version.dataset_id = dataset.id WHERE dataset.name = $1 ORDER BY version.number",
+            name.dataset,
+        )
+    if not known:
+        return unknown_dataset(name.dataset)
+    first, last = known[0]["number"], known[-1]["number"]
+    listed = f"{name.dataset}@{first}" + (f" to {name.dataset}@{last}" if last > first else "")
+    return UndefinedObject(
+        f'data set "{name.dataset}" has no version {name.number}',
+        detail=f"It has {listed}.",
+        hint=f'"{name.dataset}" alone is the latest.',
+    )
+
+
+def _require_reading(version: DatasetVersion) -> None:
+    with queries.as_owner():
+        table = queries.value("SELECT to_regclass('delc_data.d' || $1)::oid::int8", str(version.dataset_id))
+    if table is None:
+        raise WrongState(
+            f'the rows of data set "{version.name}" are gone',
+            detail=f"Table delc_data.d{version.dataset_id} does not exist.",
+            hint="Restore it from a backup.",
+        )
+    readable = queries.value(
+        "SELECT pg_catalog.has_table_privilege($1, 'SELECT') AND pg_catalog.has_schema_privilege('delc_data', 'USAGE')",
+        queries.typed(table, "oid"),
+    )
+    if not readable:
+        raise InsufficientPrivilege(
+            f'you may not read data set "{version.name}"',
+            hint=f"Its owner may let you: SELECT delc.grant_dataset({queries.quote_literal(version.name)}, 'your role').",
+        )
+
+
+_FIND = """
+    SELECT version.*, lineage.numbers, lineage.has_removals
+    FROM (
+        SELECT dataset.name, dataset.key_columns, dataset.target_columns, dataset.split_column,
+               version.id, version.dataset_id, version.number, version.rows, version.train, version.validation, version.test, version.columns
+        FROM delc.datasets AS dataset
+        JOIN delc.dataset_versions AS version ON version.dataset_id = dataset.id
+        WHERE dataset.name = $1 AND ($2 IS NULL OR version.number = $2)
+        ORDER BY version.number DESC
+        LIMIT 1
+    ) AS version
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE ancestor AS (
+            SELECT version.id
+            UNION
+            SELECT parent.parent_id FROM ancestor JOIN delc.dataset_version_parents AS parent ON parent.version_id = ancestor.id
+        )
+        SELECT array_agg(member.number ORDER BY member.number) AS numbers, bool_or(member.removed > 0) AS has_removals
+        FROM ancestor JOIN delc.dataset_versions AS member ON member.id = ancestor.id
+    ) AS lineage
+"""

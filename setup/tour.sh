@@ -10,7 +10,7 @@ bin=$("$PG_CONFIG" --bindir)
 eval "$("$root/setup/server.sh" env)"
 unset PGOPTIONS
 cd "$root"
-"$bin/psql" -X -v ON_ERROR_STOP=1 --echo-queries --pset=pager=off --set=SHOW_ALL_RESULTS=on -f docs/tour.sql
+"$bin/psql" -X -v ON_ERROR_STOP=1 --echo-queries --pset=pager=off --set=SHOW_ALL_RESULTS=on <docs/tour.sql
 cat <<END
 
 To go on in this database:   make psql DATABASE=tour

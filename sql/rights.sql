@@ -22,14 +22,20 @@ GRANT SELECT ON delc.parameters TO delc_trainer;
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA delc TO delc_user;
 
--- Called by the package as the extension's owner, or by PostgreSQL itself.
+-- Called by the package as the extension's owner, by other functions in C, or by PostgreSQL itself.
 REVOKE EXECUTE ON FUNCTION
     delc.announce_run,
     delc.finish_run,
     delc.record_failed_run,
     delc.write_failed_run,
     delc.tensor_to_python,
-    delc.tensor_from_python
+    delc.tensor_from_python,
+    delc.prepare_prediction,
+    delc.predict_packed,
+    delc.predict_value_packed,
+    delc.predict_probability_packed,
+    delc.embed_packed,
+    delc.run_prediction
 FROM delc_user;
 
 -- Making data sets and models.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delc.datasets.definition import Definition
-from delc.server import queries
+from delc.server import queries, rights
 from delc.server.errors import DuplicateObject, InsufficientPrivilege, UndefinedObject, unknown
 
 
@@ -112,20 +112,10 @@ def unknown_dataset(name: str) -> UndefinedObject:
     return error
 
 
-def caller() -> str:
-    """The role with whose rights queries run."""
-    name: str = queries.value("SELECT current_user::pg_catalog.text")
-    return name
-
-
 def require_ownership(dataset: Dataset, what: str, *, or_admin: bool) -> None:
     """``InsufficientPrivilege`` unless the caller is a member of the data set's owner, or (where allowed) of delc_admin."""
     roles = [dataset.owner, *(["delc_admin"] if or_admin else [])]
-    allowed = queries.value(
-        "SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(rolname, 'MEMBER')) FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)",
-        queries.typed(roles, "name[]"),
-    )
-    if not allowed:
+    if not rights.is_member_of_any(roles):
         raise InsufficientPrivilege(
             f'you may not {what} data set "{dataset.name}"',
             detail=f'It belongs to "{dataset.owner}".',

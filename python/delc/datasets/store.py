@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from delc.datasets.columns import SourceColumn
 from delc.datasets.layout import part_name, removed_name
-from delc.server import queries
+from delc.server import queries, rights
 
 _STORE_OWNER = "delc_store"
 _BOOKKEEPING = {
@@ -51,7 +51,7 @@ def add_row_numbers_index(dataset_id: int, parts: int) -> None:
 @contextmanager
 def writable(dataset_id: int, parts: int) -> Iterator[None]:
     """Lets the caller insert rows within the block; other sessions never see that right, since it goes in the same transaction."""
-    caller = _caller()
+    caller = queries.quote_identifier(rights.caller())
     tables = ", ".join(_tables(dataset_id, parts))
     with queries.as_owner():
         queries.execute(f"GRANT INSERT ON {tables} TO {caller}")
@@ -98,10 +98,6 @@ def _comment(table: str, text: str, own_columns: Sequence[str]) -> None:
     queries.execute(f"COMMENT ON TABLE {table} IS {queries.quote_literal(text)}")
     for name in own_columns:
         queries.execute(f"COMMENT ON COLUMN {table}.{name} IS {queries.quote_literal(_BOOKKEEPING[name][1])}")
-
-
-def _caller() -> str:
-    return queries.quote_identifier(queries.value("SELECT current_user::pg_catalog.text"))
 
 
 _RAISE_WORK_MEM = """

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from delc.models import names, versions
-from delc.server import queries
-from delc.server.errors import DependentObjects, InsufficientPrivilege
+from delc.models.ownership import require_owner
+from delc.server import queries, rights
+from delc.server.errors import DependentObjects
 
 
 def set_alias(model: str, alias: str) -> str:
     """Lets ``name@alias`` mean the version that ``model`` means now."""
     names.check_name("alias", alias)
     version = versions.resolve(model)
-    _require_owner(version)
-    username = queries.value("SELECT current_user::text")
+    require_owner(version.name)
+    username = rights.caller()
     with queries.as_owner():
         queries.execute(_SET_ALIAS, version.model_id, alias, version.id, username)
     return str(version)
@@ -22,7 +23,7 @@ def drop_model(model: str) -> int:
     """Drops the version that ``name@…`` means, or all versions of ``name``."""
     name = names.parse(model)
     version = versions.resolve(model)
-    _require_owner(version)
+    require_owner(version.name)
     whole = name.number is None and name.alias is None
     with queries.as_owner():
         doomed = queries.rows(_VERSIONS_OF_MODEL, version.model_id) if whole else [{"id": version.id}]
@@ -32,20 +33,6 @@ def drop_model(model: str) -> int:
             queries.execute(command, ids)
         queries.execute(_DROP_EMPTY_MODEL, version.model_id)
     return len(doomed)
-
-
-def _require_owner(version: versions.ModelVersion) -> None:
-    allowed = queries.value(
-        "SELECT pg_catalog.pg_has_role(current_user, 'delc_admin', 'MEMBER') OR EXISTS (SELECT FROM delc.models AS model"
-        " JOIN pg_catalog.pg_roles AS role ON role.rolname = model.owner"
-        " WHERE model.id = $1 AND pg_catalog.pg_has_role(current_user, role.oid, 'MEMBER'))",
-        version.model_id,
-    )
-    if not allowed:
-        raise InsufficientPrivilege(
-            f'model "{version.name}" belongs to another role',
-            hint="Its owner (see delc.models) and members of delc_admin may change it.",
-        )
 
 
 def _refuse_dependants(name: str, ids: queries.Typed) -> None:

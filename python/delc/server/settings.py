@@ -9,8 +9,8 @@ from delc.server import queries
 
 def memory_limit_bytes() -> int:
     """``delc.memory_limit``: how many bytes one call may take."""
-    megabytes = queries.value("SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'delc.memory_limit'")
-    return int(megabytes) * 1024 * 1024
+    limit: int = queries.value("SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('delc.memory_limit'))")
+    return limit
 
 
 def threads() -> int:

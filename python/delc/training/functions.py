@@ -9,6 +9,7 @@ from delc.datasets.versions import resolve
 from delc.features.fitted_target import Regression
 from delc.log.runs import Run, running
 from delc.models import names, parameters, versions
+from delc.models.ownership import require_owner
 from delc.networks import BuiltNetwork, build, network_from
 from delc.server import progress, settings, threads
 from delc.server.errors import InvalidParameter
@@ -80,6 +81,7 @@ def train(
             raise InvalidParameter(
                 f'"{model}" names a version, but training makes a new one', hint=f'Train "{name.model}".'
             )
+        require_owner(name.model)
         threads.use(used_threads)
         return _train(run, name.model, arguments, options, MemoryWatch.begin())
 

@@ -11,7 +11,6 @@ import psycopg
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference.md"
-INTERNAL = frozenset({"schema", "server", "rights"})
 
 HEAD = """# SQL reference
 

@@ -184,6 +184,7 @@ COMMENT ON FUNCTION delc.dataset_row_query(text, text, oid) IS
 CREATE FUNCTION delc.dataset_rows(row_type anyelement, version text, split text DEFAULT NULL)
 RETURNS SETOF anyelement
 LANGUAGE plpgsql STABLE ROWS 10000
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN QUERY EXECUTE delc.dataset_row_query(version, split, pg_catalog.pg_typeof(row_type)::pg_catalog.oid);

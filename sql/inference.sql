@@ -1,5 +1,11 @@
 -- Prediction by row and by set
 
+-- For the type vector, wherever pgvector was installed.
+SELECT pg_catalog.set_config('search_path', pg_catalog.quote_ident(namespace.nspname) OPERATOR(pg_catalog.||) ', pg_temp', true)
+FROM pg_catalog.pg_extension AS extension
+JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid OPERATOR(pg_catalog.=) extension.extnamespace
+WHERE extension.extname OPERATOR(pg_catalog.=) 'vector';
+
 CREATE FUNCTION delc.define_row_layout(kinds text[], groups integer[], widths bigint[], dtypes text[]) RETURNS integer
 LANGUAGE c STRICT VOLATILE
 AS 'MODULE_PATHNAME', 'delc_define_row_layout';

@@ -1,5 +1,9 @@
 -- The execution log: who ran what, when, on what, with which outcome.
 
+-- Views and checks shall mean PostgreSQL's own operators, whatever else is in the way. pgvector's type, which may lie in any schema,
+-- is not needed until inference.sql.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 CREATE SEQUENCE delc.run_ids;
 COMMENT ON SEQUENCE delc.run_ids IS 'Ids of runs; a run takes its id when it starts, whether or not it succeeds.';
 

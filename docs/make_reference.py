@@ -14,7 +14,8 @@ PAGE = ROOT / "docs" / "reference.md"
 
 HEAD = """# SQL reference
 
-Generated from the extension's `COMMENT ON` by `make docs`; do not edit. In psql, `\\df+ delc.*` and `\\d+ delc.*` say the same.
+Generated from the extension's `COMMENT ON` by `make docs`; do not edit. In psql, `\\df+ delc.*` and `\\d+ delc.*` say
+the same.
 """
 
 
@@ -48,7 +49,9 @@ def _words(entry: Entry) -> str:
 
 def _is_made_in(entry: Entry, script: str) -> bool:
     start = script.find(_words(entry))
-    return start >= 0 and not (script[start + len(_words(entry))].isalnum() or script[start + len(_words(entry))] == "_")
+    return start >= 0 and not (
+        script[start + len(_words(entry))].isalnum() or script[start + len(_words(entry))] == "_"
+    )
 
 
 def _section(entry: Entry) -> str:
@@ -90,11 +93,14 @@ def _relations(connection: psycopg.Connection[Any]) -> list[Entry]:
                array_agg(ARRAY[attribute.attname::text, format_type(attribute.atttypid, attribute.atttypmod),
                                col_description(relation.oid, attribute.attnum)] ORDER BY attribute.attnum)
         FROM pg_class AS relation
-        JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        JOIN pg_attribute AS attribute
+             ON attribute.attrelid = relation.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
         WHERE relation.relnamespace = 'delc'::regnamespace AND relation.relkind IN ('r', 'v')
         GROUP BY relation.oid
     """).fetchall()
-    return [Entry(kind, name, "", comment, [tuple(column) for column in columns]) for kind, name, comment, columns in rows]
+    return [
+        Entry(kind, name, "", comment, [tuple(column) for column in columns]) for kind, name, comment, columns in rows
+    ]
 
 
 def _types(connection: psycopg.Connection[Any]) -> list[Entry]:
@@ -104,7 +110,8 @@ def _types(connection: psycopg.Connection[Any]) -> list[Entry]:
                      FROM pg_attribute AS attribute WHERE attribute.attrelid = type.typrelid AND type.typrelid <> 0
                      ORDER BY attribute.attnum)
         FROM pg_type AS type LEFT JOIN pg_class AS relation ON relation.oid = type.typrelid
-        WHERE type.typnamespace = 'delc'::regnamespace AND type.typelem = 0 AND (relation.oid IS NULL OR relation.relkind = 'c')
+        WHERE type.typnamespace = 'delc'::regnamespace AND type.typelem = 0
+              AND (relation.oid IS NULL OR relation.relkind = 'c')
     """).fetchall()
     return [Entry("type", name, "", comment, [tuple(column) for column in columns]) for name, comment, columns in rows]
 

@@ -3,6 +3,7 @@
 from typing import Any, NoReturn
 
 class Error(Exception): ...
+
 class SPIError(Error):
     sqlstate: str
 

@@ -34,8 +34,10 @@ def test_every_function_relation_and_type_has_a_comment(db: Connection) -> None:
         SELECT relkind::text || ' ' || oid::regclass FROM pg_class
         WHERE relnamespace = 'delc'::regnamespace AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL
         UNION ALL
-        SELECT 'type ' || type.oid::regtype FROM pg_type AS type LEFT JOIN pg_class AS relation ON relation.oid = type.typrelid
-        WHERE type.typnamespace = 'delc'::regnamespace AND type.typelem = 0 AND (relation.oid IS NULL OR relation.relkind = 'c')
+        SELECT 'type ' || type.oid::regtype
+        FROM pg_type AS type LEFT JOIN pg_class AS relation ON relation.oid = type.typrelid
+        WHERE type.typnamespace = 'delc'::regnamespace AND type.typelem = 0
+          AND (relation.oid IS NULL OR relation.relkind = 'c')
           AND obj_description(type.oid, 'pg_type') IS NULL
         UNION ALL
         SELECT 'operator ' || oid::regoperator FROM pg_operator

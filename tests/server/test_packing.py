@@ -168,7 +168,7 @@ def test_a_seed_shuffles_and_the_same_seed_gives_the_same_order(db: Connection) 
 
 def test_a_batch_past_the_memory_limit_is_refused_before_it_is_allocated(db: Connection) -> None:
     db.execute("SET LOCAL delc.memory_limit = '16MB'")
-    with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="delc.memory_limit"):
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded, match=r"delc\.memory_limit"):
         read(db, "SELECT array_fill(1::real, ARRAY[10000]) AS x", [(0, "number")], ["float32"], 100_000)
 
 
@@ -194,6 +194,7 @@ def test_what_was_packed_outlives_query_and_transaction(db: Connection) -> None:
 
 def test_describe_query_names_columns_and_types_without_running(db: Connection) -> None:
     rows = db.execute(
-        "SELECT name, type FROM delc.describe_query('SELECT 1 / 0 AS a, NULL::numeric(10, 2) AS b, ''{}''::real[] AS c')"
+        "SELECT name, type FROM delc.describe_query("
+        "'SELECT 1 / 0 AS a, NULL::numeric(10, 2) AS b, ''{}''::real[] AS c')"
     ).fetchall()
     assert rows == [("a", "integer"), ("b", "numeric(10,2)"), ("c", "real[]")]

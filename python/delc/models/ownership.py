@@ -9,7 +9,9 @@ ADMINISTRATORS = "delc_admin"
 
 
 def require_owner(model: str) -> None:
-    """Raises ``InsufficientPrivilege`` unless the caller may change the model; a model that does not exist belongs to nobody."""
+    """Raises ``InsufficientPrivilege`` unless the caller may change the model; a model that does not exist belongs to
+    nobody.
+    """
     with queries.as_owner():
         owner = queries.value("SELECT owner FROM delc.models WHERE name = $1", model)
     if owner is not None and not rights.is_member_of_any([owner, ADMINISTRATORS]):

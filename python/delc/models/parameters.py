@@ -39,6 +39,12 @@ def save(
     return snapshot_id
 
 
+def use_checkpoint(version_id: int, epoch: int) -> bool:
+    """Makes the snapshot that was taken after an epoch the one to predict with; False when there is none."""
+    with queries.as_owner():
+        return queries.execute(_USE_CHECKPOINT, version_id, queries.typed(epoch, "integer")) > 0
+
+
 def load(version_id: int) -> dict[str, torch.Tensor]:
     """The parameters that a version predicts with, by name, on memory of their own."""
     state: dict[str, list[torch.Tensor]] = {}
@@ -75,6 +81,8 @@ _CREATE_SNAPSHOT = """
     SELECT $1, coalesce(max(number), 0) + 1, $2, $3 FROM delc.snapshots WHERE version_id = $1
     RETURNING id
 """
+
+_USE_CHECKPOINT = "UPDATE delc.snapshots SET is_latest = true WHERE version_id = $1 AND epoch = $2"
 
 _INSERT_PARAMETER = """
     INSERT INTO delc.parameters (snapshot_id, name, chunk, shape, learnable, value) VALUES ($1, $2, $3, $4, $5, $6)

@@ -104,29 +104,6 @@ def create(model: str, username: str, version: NewVersion) -> int:
     return number
 
 
-def add_parent(base: int, derived: int, relation: str, message: str | None = None) -> None:
-    """Notes that version ``derived`` was made from version ``base``."""
-    with queries.as_owner():
-        queries.execute(
-            "INSERT INTO delc.model_version_parents (base, derived, relation, message) VALUES ($1, $2, $3, $4)",
-            base,
-            derived,
-            relation,
-            message,
-        )
-
-
-def latest(model: str) -> int | None:
-    """The id of the model's version with the highest number, or None."""
-    with queries.as_owner():
-        found: int | None = queries.value(
-            "SELECT version.id FROM delc.model_versions AS version JOIN delc.models AS model ON model.id = version.model_id"
-            " WHERE model.name = $1 ORDER BY version.number DESC LIMIT 1",
-            model,
-        )
-    return found
-
-
 def _write_graph(version_id: int, layers: list[LayerReport]) -> None:
     nodes = [
         {

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-import __main__
 import plpy
 
+import __main__
 from delc.server.errors import DelcError
 from delc.server.threads import signals_blocked
 
@@ -41,7 +41,9 @@ def _function(path: str) -> Callable[..., Any]:
 
 
 def _error_for_user(error: DelcError) -> plpy.Error:
-    """The exception from whose attributes PL/Python takes the parts of an error; its class name goes before the text."""
+    """The exception from whose attributes PL/Python takes the parts of an error; its class name goes before the
+    text.
+    """
     raised = _UserError(error.message)
     raised.detail, raised.hint, raised.sqlstate = error.detail, error.hint, error.sqlstate
     return raised

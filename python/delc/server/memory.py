@@ -30,7 +30,8 @@ class MemoryWatch:
         """Raises ``LimitExceeded`` when ``what`` alone would need more than the limit."""
         if needed_bytes > self.limit_bytes:
             raise LimitExceeded(
-                f"{what} needs about {_megabytes(needed_bytes)} MB, more than delc.memory_limit ({_megabytes(self.limit_bytes)} MB)",
+                f"{what} needs about {_megabytes(needed_bytes)} MB, more than delc.memory_limit"
+                f" ({_megabytes(self.limit_bytes)} MB)",
                 hint="Use a smaller batch_size or network, or let an administrator raise delc.memory_limit.",
             )
 

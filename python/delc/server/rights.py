@@ -1,6 +1,7 @@
 """Who calls, and which roles' rights the caller has.
 
-What decides about rights is asked with the search path of the owner: with the caller's own, an operator of the caller's could answer.
+What decides about rights is asked with the search path of the owner: with the caller's own, an operator of the
+caller's could answer.
 """
 
 from __future__ import annotations

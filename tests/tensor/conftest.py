@@ -9,7 +9,11 @@ from support.cluster import Connection
 from support.tensors import register
 
 settings.register_profile(
-    "database", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "database",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("database")
 

@@ -47,7 +47,8 @@ def widened(rows: list[Tensor]) -> npt.NDArray[np.float64]:
 
 @pytest.mark.parametrize("parallel", [False, True])
 @pytest.mark.parametrize(
-    ("dtype", "result"), [("float64", "float64"), ("float32", "float32"), ("float16", "float32"), ("bfloat16", "float32")]
+    ("dtype", "result"),
+    [("float64", "float64"), ("float32", "float32"), ("float16", "float32"), ("bfloat16", "float32")],
 )
 def test_aggregates_of_floats(tdb: Connection, dtype: str, result: str, parallel: bool) -> None:
     rng = np.random.default_rng(30)
@@ -149,7 +150,7 @@ def test_stack_takes_scalars_and_empty_tensors(tdb: Connection, shape: tuple[int
         ("avg(t, w)", "('{1}'::tensor, 'NaN'::float8)", "a weight of avg(tensor, weight) cannot be NaN"),
         ("avg(t, w)", "('{1}'::tensor, 0.0), ('{2}', 0)", "the weights of avg(tensor, weight) add up to zero"),
         ("stack(t)", "('{1}'::tensor, 1.0), (NULL, 1)", "cannot stack NULL"),
-        ("stack(t)", "('{1}'::tensor, 1.0), ('{1,2}', 1)", "cannot stack tensors that differ: float32[1] and float32[2]"),
+        ("stack(t)", "('{1}'::tensor, 1.0), ('{1,2}', 1)", "cannot stack tensors that differ: float32[1] and float32[2]"),  # noqa: E501
         ("stack(t)", "('float32[1,1,1,1,1,1,1,0]{}'::tensor, 1.0)", "cannot stack tensors of rank 8"),
     ],
 )  # fmt: skip

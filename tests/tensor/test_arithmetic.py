@@ -33,9 +33,12 @@ def of_torch(result: torch.Tensor, dtype: str) -> Tensor:
 def same_numbers(left: Tensor, right: Tensor) -> bool:
     """Equal bits, where a NaN equals any NaN: IEEE 754 leaves payloads of results open."""
     a, b = as_torch(left), as_torch(right)
-    return left.dtype == right.dtype and bool(torch.equal(a.isnan(), b.isnan())) and Tensor(
-        left.dtype, np.where(a.isnan().numpy(), 0, left.array)
-    ) == Tensor(right.dtype, np.where(b.isnan().numpy(), 0, right.array))
+    return (
+        left.dtype == right.dtype
+        and bool(torch.equal(a.isnan(), b.isnan()))
+        and Tensor(left.dtype, np.where(a.isnan().numpy(), 0, left.array))
+        == Tensor(right.dtype, np.where(b.isnan().numpy(), 0, right.array))
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
@@ -51,9 +54,7 @@ def test_floats_compute_like_torch(tdb: Connection, dtype: str, symbol: str, mak
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("symbol", OPERATORS)
 @given(scalar=st.floats(-1e4, 1e4))
-def test_a_number_beside_floats_computes_like_torch(
-    tdb: Connection, dtype: str, symbol: str, scalar: float
-) -> None:
+def test_a_number_beside_floats_computes_like_torch(tdb: Connection, dtype: str, symbol: str, scalar: float) -> None:
     original = smooth(np.random.default_rng(21), dtype, (257,))
     compute = torch.float64 if dtype == "float64" else torch.float32
     wide, number = as_torch(original).to(compute), torch.tensor(scalar, dtype=compute)

@@ -89,8 +89,11 @@ def test_a_unique_index_keeps_equal_tensors_out(tdb: Connection) -> None:
 
 
 def test_operator_classes_are_valid(tdb: Connection) -> None:
-    assert text(
-        tdb,
-        "SELECT array_agg(amname || ':' || amvalidate(c.oid) ORDER BY amname) FROM pg_opclass c "
-        "JOIN pg_am a ON a.oid = opcmethod WHERE opcintype = 'tensor'::regtype",
-    ) == "{btree:true,hash:true}"
+    assert (
+        text(
+            tdb,
+            "SELECT array_agg(amname || ':' || amvalidate(c.oid) ORDER BY amname) FROM pg_opclass c "
+            "JOIN pg_am a ON a.oid = opcmethod WHERE opcintype = 'tensor'::regtype",
+        )
+        == "{btree:true,hash:true}"
+    )

@@ -57,7 +57,7 @@ END
 $$
 """
 
-LIMITS = [0, 1, 7, 8, 9, 127, 128, 255, 2**16, 2**25 + 1, 2**27, 2**27 + 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1]
+LIMITS = [0, 1, 7, 8, 9, 127, 128, 255, 2**16, 2**25 + 1, 2**27, 2**27 + 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1]
 
 
 def damage(random: Random, data: bytearray, corpus: list[bytes], alphabet: bytes) -> None:
@@ -129,7 +129,8 @@ def try_all(db: Connection, form: str, source: Iterator[bytes], cases: int) -> N
     for batch in batches(source, cases):
         inputs: list[str] | list[bytes] = [case.decode() for case in batch] if form == "text" else batch
         array_type = "text[]" if form == "text" else "bytea[]"
-        for state, count in db.execute(f"SELECT * FROM pg_temp.try_all(%s::{array_type}, '{form}')".encode(), (inputs,)):
+        query = f"SELECT * FROM pg_temp.try_all(%s::{array_type}, '{form}')"
+        for state, count in db.execute(query.encode(), (inputs,)):
             total[state] = total.get(state, 0) + count
     check(total, cases)
 
@@ -143,7 +144,7 @@ def check(total: dict[str, int], cases: int) -> None:
 def test_damaged_text(server: Connection, samples: list[Tensor]) -> None:
     texts = [value(server, "SELECT %s::text", sample).encode() for sample in samples]
     corpus = [text for text in texts if len(text) < 1000]
-    corpus += [b"{{1,2},{3,4}}", b"[[1,2],[3,-0]]", b"float32{NaN(0x7fc00001),-Infinity}", b"int8{}", b"float16[]{1e-7}"]
+    corpus += [b"{{1,2},{3,4}}", b"[[1,2],[3,-0]]", b"float32{NaN(0x7fc00001),-Infinity}", b"float16[]{1e-7}"]
     alphabet = b"0123456789{}[],.-+eE NaInfbotx()=/\n" + bytes(range(97, 123))
     try_all(server, "text", mutations(1, corpus, alphabet), CASES * 3 // 10)
 

@@ -32,7 +32,8 @@ def largest(tdb: Connection) -> Connection:
     """A table with a tensor of exactly the limit, and a quarter of it."""
     tdb.execute("CREATE TEMP TABLE quarter ON COMMIT DROP AS SELECT tensor(array_fill(true, %s)) AS t", ([LIMIT // 4],))
     tdb.execute(
-        "CREATE TEMP TABLE big ON COMMIT DROP AS SELECT reshape(stack(t), '{-1}') AS t FROM quarter, generate_series(1, 4)"
+        "CREATE TEMP TABLE big ON COMMIT DROP AS "
+        "SELECT reshape(stack(t), '{-1}') AS t FROM quarter, generate_series(1, 4)"
     )
     return tdb
 

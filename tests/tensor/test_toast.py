@@ -23,7 +23,9 @@ def stored(tdb: Connection) -> Connection:
 
 def buffers(db: Connection, expression: str, name: str = "raw") -> int:
     """How many buffers evaluating an expression over one row touches."""
-    explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT {expression} FROM stored WHERE name = '{name}'"
+    explain = (
+        f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT {expression} FROM stored WHERE name = '{name}'"
+    )
     db.execute(explain)  # the first run reads catalogs
     plan = db.execute(explain).fetchone()
     assert plan is not None

@@ -1,4 +1,4 @@
-"""The rows that describe data sets and their versions: delc.datasets, delc.dataset_versions, delc.dataset_version_parents."""
+"""The rows that describe data sets and their versions: those of ``delc.datasets`` and ``delc.dataset_versions``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Counts:
 
 
 def insert_dataset(name: str, definition: Definition, owner: str, description: str | None) -> int:
-    """Adds a data set; its id. ``DuplicateObject`` when the name is taken, also by a transaction that has just committed."""
+    """Adds a data set; its id. ``DuplicateObject`` when the name is taken."""
     with queries.as_owner():
         dataset_id: int | None = queries.value(
             _INSERT_DATASET,
@@ -57,7 +57,8 @@ def insert_dataset(name: str, definition: Definition, owner: str, description: s
     if dataset_id is None:
         raise DuplicateObject(
             f'data set "{name}" exists already',
-            hint="Take its source's current rows with delc.commit_dataset(), drop it with delc.drop_dataset(), or choose another name.",
+            hint="Choose another name; or take its source's current rows with delc.commit_dataset(),"
+            " or drop it with delc.drop_dataset().",
         )
     return dataset_id
 
@@ -113,7 +114,9 @@ def unknown_dataset(name: str) -> UndefinedObject:
 
 
 def require_ownership(dataset: Dataset, what: str, *, or_admin: bool) -> None:
-    """``InsufficientPrivilege`` unless the caller is a member of the data set's owner, or (where allowed) of delc_admin."""
+    """``InsufficientPrivilege`` unless the caller is a member of the data set's owner, or (where allowed) of
+    delc_admin.
+    """
     roles = [dataset.owner, *(["delc_admin"] if or_admin else [])]
     if not rights.is_member_of_any(roles):
         raise InsufficientPrivilege(
@@ -124,8 +127,8 @@ def require_ownership(dataset: Dataset, what: str, *, or_admin: bool) -> None:
 
 
 _INSERT_DATASET = """
-    INSERT INTO delc.datasets (name, source, key_columns, target_columns, split_column, validation_fraction, test_fraction, split_seed,
-                               stratified, owner, description)
+    INSERT INTO delc.datasets (name, source, key_columns, target_columns, split_column,
+                               validation_fraction, test_fraction, split_seed, stratified, owner, description)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
     ON CONFLICT (name) DO NOTHING
     RETURNING id

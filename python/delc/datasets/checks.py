@@ -47,7 +47,9 @@ def find_repeated_key(rows: str, keys: Sequence[SourceColumn], dataset: str) -> 
 
 
 def repeated_key_error(keys: Sequence[SourceColumn], repeated: dict[str, object], dataset: str) -> InvalidData:
-    """The error for a repeated key: ``repeated`` has an example's texts, how often it occurs, and how many keys are repeated."""
+    """The error for a repeated key: ``repeated`` has an example's texts, how often it occurs, and how many keys are
+    repeated.
+    """
     names = ", ".join(column.name for column in keys)
     values = ", ".join(str(repeated[f"k{i}"]) for i in range(len(keys)))
     count, total = repeated["times"], repeated["keys"]
@@ -60,7 +62,9 @@ def repeated_key_error(keys: Sequence[SourceColumn], repeated: dict[str, object]
 
 
 def _null_keys(rows: str, keys: Sequence[SourceColumn]) -> str:
-    counts = ", ".join(f"pg_catalog.count(*) - pg_catalog.count(r.{column.quoted}) AS {column.quoted}" for column in keys)
+    counts = ", ".join(
+        f"pg_catalog.count(*) - pg_catalog.count(r.{column.quoted}) AS {column.quoted}" for column in keys
+    )
     return f"SELECT {counts} FROM {rows}"
 
 

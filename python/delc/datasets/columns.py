@@ -23,9 +23,9 @@ _MODIFIER = re.compile(r"(\([^()]*\))(?:\[\])?$")
 class SourceColumn:
     """A column of a source.
 
-    ``type`` names its type with schema and modifier, so that it means the same under any search path. ``base`` is the type without
-    modifier, and under a domain. ``width`` is the bytes that a value takes, -1 where that varies. ``collation`` is set where it is not
-    that of the type.
+    ``type`` names its type with schema and modifier, so that it means the same under any search path. ``base`` is the
+    type without modifier, and under a domain. ``width`` is the bytes that a value takes, -1 where that varies.
+    ``collation`` is set where it is not that of the type.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _check_names(names: list[str]) -> None:
             raise InvalidParameter(
                 f'a data set cannot have a column "{name}"',
                 detail=f"Names that begin with {_RESERVED_PREFIX} and those of PostgreSQL's system columns are taken.",
-                hint=f'Give it another name in a query: SELECT {queries.quote_identifier(name)} AS other_name, …',
+                hint=f"Give it another name in a query: SELECT {queries.quote_identifier(name)} AS other_name, …",
             )
 
 
@@ -116,7 +116,9 @@ _TYPES = """
     WITH RECURSIVE base AS (
         SELECT oid AS type_id, oid AS base_id FROM pg_type WHERE oid = ANY ($1)
         UNION ALL
-        SELECT base.type_id, type.typbasetype FROM base JOIN pg_type AS type ON type.oid = base.base_id WHERE type.typtype = 'd'
+        SELECT base.type_id, type.typbasetype
+        FROM base JOIN pg_type AS type ON type.oid = base.base_id
+        WHERE type.typtype = 'd'
     )
     SELECT type.oid::int8 AS type_id, format_type(type.oid, NULL) AS name, format_type(base.oid, NULL) AS base,
            schema.nspname = 'pg_catalog' AS is_system, schema.nspname LIKE 'pg\\_temp\\_%' AS is_temporary,
@@ -130,7 +132,10 @@ _TYPES = """
 
 
 def _collations(query: str, own: dict[str, int]) -> dict[str, str]:
-    """The collations of columns that differ from those of their types (``own``). The query is planned but no row of it is read."""
+    """The collations of columns that differ from those of their types (``own``).
+
+    The query is planned but no row of it is read.
+    """
     if not own:
         return {}
     columns = ", ".join(
@@ -138,8 +143,9 @@ def _collations(query: str, own: dict[str, int]) -> dict[str, str]:
         f"::pg_catalog.int8 AS c{i}"
         for i, name in enumerate(own)
     )
-    found = queries.rows(f"SELECT {columns} FROM (SELECT) AS one LEFT JOIN (\n{query}\n) AS source ON false")[0].values()
-    differing = {name: i for (name, type_id), i in zip(own.items(), found, strict=True) if i not in (None, type_id)}
+    found = queries.rows(f"SELECT {columns} FROM (SELECT) AS one LEFT JOIN (\n{query}\n) AS source ON false")[0]
+    ids = zip(own.items(), found.values(), strict=True)
+    differing = {name: collation for (name, of_type), collation in ids if collation not in (None, of_type)}
     with queries.as_owner():
         known = queries.rows(
             "SELECT oid::int8 AS id, oid::regcollation::text AS name FROM pg_collation WHERE oid = ANY ($1)",

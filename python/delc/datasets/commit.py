@@ -9,7 +9,7 @@ from delc.datasets import catalog, checks, difference, layout, names, splits, st
 from delc.datasets.columns import SourceColumn, describe_columns
 from delc.datasets.create import result_row
 from delc.datasets.definition import Definition
-from delc.datasets.source import Source, find_source
+from delc.datasets.source import Source, find_source, is_unique
 from delc.datasets.versions import DatasetVersion
 from delc.log.runs import Run
 from delc.server import progress, queries
@@ -36,12 +36,14 @@ def commit(run: Run, name: str, message: str | None) -> dict[str, Any]:
     latest = under_way.latest
     run.add_input(dataset_version_id=latest.id)
     progress.report("comparing rows")
-    with store.writable(latest.dataset_id, max(latest.parts)), store.sorting_memory():
+    with store.writable(latest.dataset_id, max(latest.parts)), store.bulk_settings():
         changes = _store_difference(under_way)
     counts = _counts(latest, changes)
-    _check(under_way, counts, changes["source"].get("", 0))
+    _check(under_way, counts, changes["source"].get(""))
     if counts.added == counts.removed == 0:
-        progress.notice(f'the source of data set "{latest.name}" has not changed; its latest version stays {latest.title}')
+        progress.notice(
+            f'the source of data set "{latest.name}" has not changed; its latest version stays {latest.title}'
+        )
         return result_row(run, latest.title, counts)
     version_id = catalog.insert_version(
         latest.dataset_id,
@@ -77,7 +79,7 @@ def _begin(name: str) -> _Commit:
 
 
 def _definition(dataset: catalog.Dataset, latest: DatasetVersion) -> Definition:
-    """The data set as it was defined, with the columns in the version's order; errors when the source has others now."""
+    """The data set as it was defined, with columns in the version's order; errors when the source has others now."""
     fields = dataset.fields
     source = find_source(fields["source"])
     by_name = {column.name: column for column in describe_columns(source.query)}
@@ -92,6 +94,7 @@ def _definition(dataset: catalog.Dataset, latest: DatasetVersion) -> Definition:
         stratum=targets[0] if fields["stratified"] else None,
         shares=splits.Shares(fields["validation_fraction"], fields["test_fraction"]),
         seed=fields["split_seed"],
+        keys_are_sure=is_unique(source, latest.key_columns),
     )
 
 
@@ -108,7 +111,8 @@ def _check_columns(source: Source, found: dict[str, SourceColumn], latest: Datas
         raise WrongState(
             f'the columns of the source of data set "{latest.name}" have changed since {latest.title}',
             detail=f"{_sentence(changes)}.",
-            hint="All versions of a data set have the same columns: make a new data set from the source, or give the source those columns.",
+            hint="All versions of a data set have the same columns. Make a new data set from the source,"
+            " or give the source those columns.",
         )
 
 
@@ -136,19 +140,24 @@ def _counts(latest: DatasetVersion, changes: dict[str, dict[str, int]]) -> catal
     return catalog.Counts(**now, added=added, removed=removed)
 
 
-def _check(under_way: _Commit, counts: catalog.Counts, source_rows: int) -> None:
-    """Errors for NULL and repeated keys and for splits that are none. Repeated keys whose rows equal a stored one show in the count."""
+def _check(under_way: _Commit, counts: catalog.Counts, source_rows: int | None) -> None:
+    """Errors for NULL and repeated keys and for splits that are none.
+
+    Repeated keys whose rows equal a stored one show in the number of rows that the source gave.
+    """
     latest, defined = under_way.latest, under_way.defined
     added = replace(latest.stored, numbers=[under_way.number], has_removals=False)
     columns = [column.name for column in dict.fromkeys([*defined.keys, *_optional(defined.split_column)])]
     rows = f"({difference.rows_after(added, latest.stored_columns(columns), under_way.last_row)}) AS r"
     checks.check_splits(rows, defined.split_column)
+    if defined.keys_are_sure:
+        return
     checks.check_keys(rows, defined.keys, latest.name)
     if counts.rows != source_rows:
         source = f"(\n{defined.source.query}\n) AS r"
         error = checks.find_repeated_key(source, defined.keys, latest.name)
         raise error or WrongState(
-            f'the source of data set "{latest.name}" gave {source_rows} rows, {counts.rows} of them with different keys',
+            f'the source of data set "{latest.name}" gave {source_rows} rows with {counts.rows} different keys',
             hint="Leave repeated keys out with a query as the source.",
         )
 

@@ -8,7 +8,7 @@ from delc.datasets import catalog, checks, definition, fill, layout, names, spli
 from delc.datasets.columns import describe_columns
 from delc.datasets.definition import Definition
 from delc.datasets.reading import StoredColumn, StoredRows, reading_query
-from delc.datasets.source import find_source
+from delc.datasets.source import find_source, is_unique
 from delc.datasets.versions import column_records
 from delc.log.runs import Run
 from delc.server import progress, queries
@@ -26,7 +26,7 @@ def create(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
     store.grant_reading(dataset_id, max(parts), run.username)
 
     progress.report("taking rows")
-    with store.writable(dataset_id, max(parts)), store.sorting_memory():
+    with store.writable(dataset_id, max(parts)), store.bulk_settings():
         fill.fill(dataset_id, defined, parts)
         progress.report("checking keys")
         counts = _checked_counts(name, dataset_id, defined, parts)
@@ -59,17 +59,19 @@ def define(arguments: dict[str, Any]) -> Definition:
     split_columns = definition.named_columns("split", arguments["split"], columns)
     if len(split_columns) > 1:
         raise InvalidParameter("split names more than one column", hint="One column says train, validation or test.")
+    keys = definition.key_columns(arguments["key"], source, columns)
     targets = definition.named_columns("target", arguments["target"], columns)
     split_column = split_columns[0] if split_columns else None
     return Definition(
         source=source,
         columns=columns,
-        keys=definition.key_columns(arguments["key"], source, columns),
+        keys=keys,
         targets=targets,
         split_column=split_column,
         stratum=definition.stratum_column(source, targets, arguments["stratify"] and split_column is None),
         shares=shares,
         seed=arguments["seed"],
+        keys_are_sure=is_unique(source, [column.name for column in keys]),
     )
 
 
@@ -97,7 +99,8 @@ def _checked_counts(name: str, dataset_id: int, defined: Definition, parts: list
     text = reading_query(stored, columns, bookkeeping=["delc_row", "delc_split"], ordered=False)
     rows = f"({text}) AS r"
     checks.check_splits(rows, defined.split_column)
-    checks.check_keys(rows, defined.keys, name)
+    if not defined.keys_are_sure:
+        checks.check_keys(rows, defined.keys, name)
     found = queries.rows(
         f"SELECT delc_split, pg_catalog.count(*) AS rows FROM {layout.part_name(dataset_id, 1)} GROUP BY delc_split"
     )

@@ -31,6 +31,8 @@ class Definition:
     stratum: SourceColumn | None
     shares: Shares
     seed: int
+    keys_are_sure: bool
+    """Whether the database itself sees to it that keys are unique and never NULL."""
 
 
 def named_columns(what: str, text: str | None, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
@@ -41,7 +43,7 @@ def named_columns(what: str, text: str | None, columns: Sequence[SourceColumn]) 
     if names is None:
         raise InvalidParameter(
             f"{what} => '{text}' does not name columns",
-            detail="Several columns are separated by commas; other names than those in small letters stand in double quotes.",
+            detail="Columns are separated by commas; names that are not in small letters stand in double quotes.",
             hint=f"""For instance: {what} => 'region, "Customer No"'.""",
         )
     if len(set(names)) < len(names):
@@ -93,7 +95,8 @@ def _has_order(column: SourceColumn) -> bool:
     return bool(found)
 
 
-# A type sorts when it, or what it is cast to without change, has a default B-tree operator class; containers sort by their elements.
+# A type sorts when it, or what it is cast to without change, has a default B-tree operator class; arrays sort by their
+# elements.
 _HAS_ORDER = """
     SELECT EXISTS (
         SELECT FROM pg_type AS type

@@ -1,7 +1,8 @@
 """Comparing a source with the latest version, in one statement: which rows are new, changed or gone, and storing them.
 
-Rows are matched by key and compared by their stored form (``*<>``), so that types without equality can be compared too. The source is read
-once. A changed row is stored as a new one, in the split of its predecessor, which the version leaves out.
+Rows are matched by key and compared by their stored form (``*<>``), so that types without equality can be compared too.
+The source is read once. A changed row is stored as a new one, in the split of its predecessor, which the version leaves
+out.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from delc.server import queries
 
 
 def store_difference(latest: DatasetVersion, definition: Definition, number: int, last_row: int) -> str:
-    """SQL that stores what differs between ``latest`` and the source as version ``number``, with row numbers after ``last_row``.
+    """SQL that stores what differs between ``latest`` and the source as version ``number``, with row numbers after
+    ``last_row``.
 
-    It gives rows (what, split, rows): what is 'added', 'removed' or 'source', the latter with the number of all rows of the source.
+    It gives rows (what, split, rows): what is 'added' or 'removed', and 'source' with the number of all rows of the
+    source where keys may be repeated.
     """
+    # A source whose keys are sure is not counted, so nothing has to be kept of it.
+    kept = "NOT MATERIALIZED" if definition.keys_are_sure else "MATERIALIZED"
     steps = [
-        f"delc_source AS MATERIALIZED (SELECT source.*, true AS delc_here FROM (\n{definition.source.query}\n) AS source)",
+        f"delc_source AS {kept} (SELECT source.*, true AS delc_here FROM (\n{definition.source.query}\n) AS source)",
         f"delc_latest AS NOT MATERIALIZED ({_latest(latest, definition)})",
         f"delc_difference AS MATERIALIZED ({_difference(definition)})",
         f"delc_removed AS (INSERT INTO {removed_name(latest.dataset_id)} (delc_row, delc_version)"
@@ -35,7 +40,7 @@ def store_difference(latest: DatasetVersion, definition: Definition, number: int
     ]
     inserts = insert_parts(latest.dataset_id, definition, latest.parts, "delc_added")
     steps += [f"delc_part{part} AS ({insert})" for part, insert in enumerate(inserts, 1)]
-    return f"WITH {', '.join(steps)} {_REPORT}"
+    return f"WITH {', '.join(steps)} {_REPORT}{'' if definition.keys_are_sure else _REPORT_SOURCE}"
 
 
 def rows_after(stored: StoredRows, columns: Sequence[StoredColumn], last_row: int) -> str:
@@ -60,17 +65,20 @@ def _difference(definition: Definition) -> str:
         for side in ("delc_source", "delc_latest")
     ]
     return (
-        f"SELECT {columns}, delc_source.delc_here, delc_latest.delc_row AS delc_old_row, delc_latest.delc_split AS delc_old_split,"
-        f" {_stratum('delc_latest', definition)} AS delc_old_stratum"
+        f"SELECT {columns}, delc_source.delc_here, delc_latest.delc_row AS delc_old_row,"
+        f" delc_latest.delc_split AS delc_old_split, {_stratum('delc_latest', definition)} AS delc_old_stratum"
         f" FROM delc_source FULL JOIN delc_latest ON {same_key}"
-        f" WHERE delc_source.delc_here IS NULL OR delc_latest.delc_row IS NULL OR {images[0]} OPERATOR(pg_catalog.*<>) {images[1]}"
+        " WHERE delc_source.delc_here IS NULL OR delc_latest.delc_row IS NULL"
+        f" OR {images[0]} OPERATOR(pg_catalog.*<>) {images[1]}"
     )
 
 
 def _existing(definition: Definition) -> str:
-    """Rows that each stratum keeps, changed ones included: those of the latest version, less the removed, plus the changed."""
-    split_sums = "delc_split <> 't' AS is_held_out, delc_split = 'e' AS is_test"
-    latest = f"SELECT {_stratum('delc_latest', definition)} AS stratum, delc_split, pg_catalog.count(*) AS n FROM delc_latest GROUP BY 1, 2"
+    """Rows that each stratum keeps: those of the latest version, less the removed, plus the changed."""
+    latest = (
+        f"SELECT {_stratum('delc_latest', definition)} AS stratum, delc_split, pg_catalog.count(*) AS n"
+        " FROM delc_latest GROUP BY 1, 2"
+    )
     gone = (
         "SELECT delc_old_stratum, delc_old_split, -pg_catalog.count(*) FROM delc_difference"
         " WHERE delc_old_row IS NOT NULL GROUP BY 1, 2"
@@ -79,11 +87,13 @@ def _existing(definition: Definition) -> str:
         f"SELECT {_stratum('delc_difference', definition)}, delc_old_split, pg_catalog.count(*) FROM delc_difference"
         " WHERE delc_old_row IS NOT NULL AND delc_here GROUP BY 1, 2"
     )
+    splits = "delc_split <> 't' AS is_held_out, delc_split = 'e' AS is_test"
+    counted = f"{latest} UNION ALL {gone} UNION ALL {changed}"
     return (
         "SELECT stratum, pg_catalog.sum(n)::pg_catalog.float8 AS rows,"
         " COALESCE(pg_catalog.sum(n) FILTER (WHERE is_held_out), 0)::pg_catalog.float8 AS held_out,"
         " COALESCE(pg_catalog.sum(n) FILTER (WHERE is_test), 0)::pg_catalog.float8 AS test"
-        f" FROM (SELECT stratum, n, {split_sums} FROM ({latest} UNION ALL {gone} UNION ALL {changed}) AS counted) AS counted"
+        f" FROM (SELECT stratum, n, {splits} FROM ({counted}) AS counted) AS counted"
         " GROUP BY stratum"
     )
 
@@ -118,7 +128,8 @@ def _placed(definition: Definition) -> str:
     return (
         f"SELECT hashed.*, {existing}, pg_catalog.row_number() OVER"
         f" (PARTITION BY hashed.delc_old_row IS NULL, hashed.delc_stratum ORDER BY {order}) AS delc_place"
-        f" FROM ({hashed}) AS hashed LEFT JOIN delc_existing ON delc_existing.stratum OPERATOR(pg_catalog.=) hashed.delc_stratum"
+        f" FROM ({hashed}) AS hashed"
+        " LEFT JOIN delc_existing ON delc_existing.stratum OPERATOR(pg_catalog.=) hashed.delc_stratum"
     )
 
 
@@ -134,7 +145,8 @@ def _equality_schema(column: SourceColumn) -> str:
     """Where the operator = of a key's type lies: the caller's search path may lack it."""
     with queries.as_owner():
         schema = queries.value(
-            "SELECT schema.nspname::text FROM pg_operator AS operator JOIN pg_namespace AS schema ON schema.oid = operator.oprnamespace"
+            "SELECT schema.nspname::text FROM pg_operator AS operator"
+            " JOIN pg_namespace AS schema ON schema.oid = operator.oprnamespace"
             " WHERE operator.oprname = '=' AND operator.oprleft = $1::regtype AND operator.oprright = $1::regtype",
             column.base,
         )
@@ -146,6 +158,5 @@ _REPORT = """
     UNION ALL
     SELECT 'removed', delc_old_split::pg_catalog.text, pg_catalog.count(DISTINCT delc_old_row) FROM delc_difference
     WHERE delc_old_row IS NOT NULL GROUP BY 2
-    UNION ALL
-    SELECT 'source', '', pg_catalog.count(*) FROM delc_source
 """
+_REPORT_SOURCE = "UNION ALL SELECT 'source', '', pg_catalog.count(*) FROM delc_source"

@@ -49,10 +49,14 @@ def _first_rows(definition: Definition) -> str:
 
 
 def _placed(definition: Definition) -> str:
-    """The source's rows with their hash, and their place among the rows of their stratum (without strata: their number)."""
+    """The source's rows with their hash, and their place among the rows of their stratum (without strata: their
+    number).
+    """
     order = row_order("hashed", definition)
     if definition.stratum:
-        window = f"PARTITION BY hashed.{definition.stratum.quoted} ORDER BY {order}"
+        # Numbers sort faster than texts; should two values have one hash, they are split as one stratum.
+        stratum = f'hashed.{definition.stratum.quoted}::pg_catalog.text COLLATE pg_catalog."C"'
+        window = f"PARTITION BY pg_catalog.hashtextextended({stratum}, 0) ORDER BY {order}"
         place = f"pg_catalog.row_number() OVER ({window}) AS delc_place"
     else:
         place = f"pg_catalog.row_number() OVER (ORDER BY {order}) AS delc_row"

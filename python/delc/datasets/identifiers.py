@@ -13,7 +13,8 @@ _CAPITALS = {ordinal: ordinal + 32 for ordinal in range(ord("A"), ord("Z") + 1)}
 
 
 def split_identifiers(text: str, separator: str) -> list[str] | None:
-    """The identifiers of ``text`` between separators, folded and unquoted as SQL does it; None where it is anything else.
+    """The identifiers of ``text`` between separators, folded and unquoted as SQL does it; None where it is anything
+    else.
 
     ``split_identifiers('Region, "Customer No"', ",")`` is ``["region", "Customer No"]``.
     """

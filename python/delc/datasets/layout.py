@@ -1,7 +1,7 @@
 """How the columns of a data set are laid out over the tables that hold its rows.
 
-PostgreSQL allows 1,600 columns in a table, and a row must fit into a page when its long values are moved out. The store adds columns of its
-own, so the widest sources need a second table, joined by row number when a version is read.
+PostgreSQL allows 1,600 columns in a table, and a row must fit into a page when its long values are moved out. The store
+adds columns of its own, so the widest sources need a second table, joined by row number when a version is read.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ class StoredColumn:
 class StoredRows:
     """The rows of a version in the store.
 
-    ``numbers``: the numbers of the version and of all its ancestors. ``has_removals``: whether one of them left rows out.
+    ``numbers``: the numbers of the version and of all its ancestors. ``has_removals``: whether one of them left rows
+    out.
     """
 
     dataset_id: int
@@ -39,8 +40,8 @@ def reading_query(
 ) -> str:
     """SQL for the columns of a version's rows, or of one split of them, in the order of their row numbers.
 
-    ``bookkeeping`` names columns of the store to be put in front: delc_row, delc_version, delc_split. The text names every relation with
-    its schema, and gives the same rows after later commits.
+    ``bookkeeping`` names columns of the store to be put in front: delc_row, delc_version, delc_split. The text names
+    every relation with its schema, and gives the same rows after later commits.
     """
     selected = [f"d.{name}" for name in bookkeeping]
     selected += [f"{_alias(column.part)}.{column.quoted}" for column in columns]

@@ -17,7 +17,7 @@ def columns_of(row_type: int, version: DatasetVersion) -> list[str]:
     if not attributes:
         raise InvalidParameter(
             f"{type_name} is not a row type",
-            hint="Give the type of a table or a composite type, as in NULL::public.customers; or use delc.dataset_query().",
+            hint="Give a table's type or a composite type, as in NULL::public.customers; or use delc.dataset_query().",
         )
     stored = {column.name: column.type for column in version.columns}
     version.stored_columns([attribute["name"] for attribute in attributes])
@@ -29,7 +29,7 @@ def columns_of(row_type: int, version: DatasetVersion) -> list[str]:
 def _check_type(attribute: dict[str, Any], stored: str, version: DatasetVersion) -> None:
     if attribute["type"] != stored:
         raise DatatypeMismatch(
-            f'column "{attribute["name"]}" of data set "{version.title}" has the type {stored}, not {attribute["type"]}',
+            f'column "{attribute["name"]}" of "{version.title}" has the type {stored}, not {attribute["type"]}',
             hint="Give a row type with the version's types, or use delc.dataset_query().",
         )
 
@@ -37,7 +37,7 @@ def _check_type(attribute: dict[str, Any], stored: str, version: DatasetVersion)
 _ATTRIBUTES = """
     SELECT attribute.attname::text AS name, format_type(attribute.atttypid, attribute.atttypmod) AS type
     FROM pg_type AS type
-    JOIN pg_attribute AS attribute ON attribute.attrelid = type.typrelid AND attribute.attnum > 0 AND NOT attribute.attisdropped
-    WHERE type.oid = $1
+    JOIN pg_attribute AS attribute ON attribute.attrelid = type.typrelid
+    WHERE type.oid = $1 AND attribute.attnum > 0 AND NOT attribute.attisdropped
     ORDER BY attribute.attnum
 """

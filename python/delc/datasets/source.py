@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from delc.datasets.identifiers import split_identifiers
 from delc.server import queries
 from delc.server.errors import InvalidParameter, UndefinedObject, nearest
 
-_QUERY_BEGINS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*(select|values|table|with)\b", re.IGNORECASE | re.DOTALL)
+_QUERY_BEGINS = re.compile(
+    r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*(select|values|table|with)\b", re.IGNORECASE | re.DOTALL
+)
 _READABLE = {
     "r": "a table",
     "p": "a partitioned table",
@@ -23,8 +26,8 @@ _READABLE = {
 class Source:
     """A source as it is stored with the data set.
 
-    ``text`` is a relation's name with its schema, or the user's query. ``query`` reads its rows; it can stand in parentheses in FROM.
-    ``relation`` is the relation's oid.
+    ``text`` is a relation's name with its schema, or the user's query. ``query`` reads its rows; it can stand in
+    parentheses in FROM. ``relation`` is the relation's oid.
     """
 
     text: str
@@ -89,13 +92,24 @@ def primary_key(source: Source) -> list[str]:
     return [row["name"] for row in found]
 
 
+def is_unique(source: Source, columns: Sequence[str]) -> bool:
+    """Whether an index of the relation keeps these columns, or some of them, unique and not NULL."""
+    if source.relation is None:
+        return False
+    found: bool = queries.value(
+        _IS_UNIQUE, queries.typed(source.relation, "oid"), queries.typed(list(columns), "text[]")
+    )
+    return found
+
+
 def _shortened(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:57] + "…"
 
 
 _RELATION = """
-    SELECT c.oid::pg_catalog.int8 AS relation, c.relname, c.relkind, n.nspname, n.nspname LIKE 'pg\\_temp\\_%' AS is_temporary
+    SELECT c.oid::pg_catalog.int8 AS relation, c.relname, c.relkind, n.nspname,
+           n.nspname LIKE 'pg\\_temp\\_%' AS is_temporary
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.oid = pg_catalog.to_regclass($1)
 """
@@ -107,4 +121,18 @@ _PRIMARY_KEY = """
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
     WHERE i.indrelid = $1 AND i.indisprimary AND k.position <= i.indnkeyatts
     ORDER BY k.position
+"""
+
+# A table with children may repeat what its own index keeps unique.
+_IS_UNIQUE = """
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_index AS i
+        JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
+        WHERE i.indrelid = $1 AND i.indisunique AND i.indimmediate AND i.indisvalid
+          AND i.indpred IS NULL AND i.indexprs IS NULL
+          AND (c.relkind IN ('p', 'm') OR (c.relkind = 'r' AND NOT c.relhassubclass))
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, position)
+              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+              WHERE k.position <= i.indnkeyatts AND NOT (a.attnotnull AND a.attname::pg_catalog.text = ANY ($2))))
 """

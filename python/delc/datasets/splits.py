@@ -1,8 +1,9 @@
 """Who is trained on, validated on and tested on: which split a row falls into, as SQL.
 
-Rows are dealt out one after another in the order of their hash, within each stratum. The p-th row of a stratum is held out when the rounded
-share of p rows is one more than that of p − 1, and the q-th row held out is a test row by the same rule. So every split's size differs from
-its exact share by less than one row, whatever the number of rows, and rows that come later continue where the earlier ones stopped.
+Rows are dealt out one after another in the order of their hash, within each stratum. The p-th row of a stratum is held
+out when the rounded share of p rows is one more than that of p − 1, and the q-th row held out is a test row by the same
+rule. So every split's size differs from its exact share by less than one row, whatever the number of rows, and rows
+that come later continue where the earlier ones stopped.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def unknown_split_error(column: str, found: str | None, rows: int) -> InvalidDat
     value = "NULL" if found is None else f'"{found}"'
     return InvalidData(
         f'column "{column}" says {value}, which is not a split',
-        detail=f"It must say train, validation or test in every row; {rows} {'rows do' if rows != 1 else 'row does'} not.",
+        detail=f"It must say train, validation or test; {rows} {'rows do' if rows != 1 else 'row does'} not.",
         hint="Change the values, or leave split away so that delc splits.",
     )
 

@@ -1,6 +1,7 @@
 """The tables that hold the rows of data sets. They belong to a role without rights, and only this room writes to them.
 
-Rows are inserted by the caller's own query, so that it reads what the caller may read; the caller has the right to insert only meanwhile.
+Rows are inserted by the caller's own query, so that it reads what the caller may read; the caller has the right to
+insert only meanwhile.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ def create_tables(dataset_id: int, dataset: str, columns: Sequence[SourceColumn]
             table = part_name(dataset_id, part)
             queries.execute(f"CREATE TABLE {table} ({', '.join(declared)})")
             queries.execute(f"ALTER TABLE {table} OWNER TO {_STORE_OWNER}")
-            _comment(table, f'Rows of the data set "{dataset}"' + (f", columns of part {part}" if part > 1 else ""), own)
+            _comment(
+                table, f'Rows of the data set "{dataset}"' + (f", columns of part {part}" if part > 1 else ""), own
+            )
         removed = removed_name(dataset_id)
         queries.execute(
-            f"CREATE TABLE {removed} (delc_row bigint NOT NULL, delc_version integer NOT NULL, PRIMARY KEY (delc_row, delc_version))"
+            f"CREATE TABLE {removed}"
+            " (delc_row bigint NOT NULL, delc_version integer NOT NULL, PRIMARY KEY (delc_row, delc_version))"
         )
         queries.execute(f"ALTER TABLE {removed} OWNER TO {_STORE_OWNER}")
         _comment(removed, f'Rows that versions of the data set "{dataset}" leave out', [])
@@ -50,7 +54,9 @@ def add_row_numbers_index(dataset_id: int, parts: int) -> None:
 
 @contextmanager
 def writable(dataset_id: int, parts: int) -> Iterator[None]:
-    """Lets the caller insert rows within the block; other sessions never see that right, since it goes in the same transaction."""
+    """Lets the caller insert rows within the block; other sessions never see that right, since it goes in the same
+    transaction.
+    """
     caller = queries.quote_identifier(rights.caller())
     tables = ", ".join(_tables(dataset_id, parts))
     with queries.as_owner():
@@ -81,12 +87,19 @@ def drop_tables(dataset_id: int, parts: int) -> None:
 
 
 @contextmanager
-def sorting_memory() -> Iterator[None]:
-    """Sorts within maintenance_work_mem where that is more than work_mem, as building an index does."""
-    before = queries.value("SELECT pg_catalog.current_setting('work_mem')")
+def bulk_settings() -> Iterator[None]:
+    """For statements over all rows: sorts within maintenance_work_mem, as building an index does, and no just-in-time
+    compilation, which takes longer on them than it saves. An error puts the settings back with the rest of the
+    transaction.
+    """
+    before = queries.rows(
+        "SELECT pg_catalog.current_setting('work_mem') AS work_mem, pg_catalog.current_setting('jit') AS jit"
+    )[0]
     queries.execute(_RAISE_WORK_MEM)
+    queries.execute(_SET_LOCAL, "jit", "off")
     yield
-    queries.execute("SELECT pg_catalog.set_config('work_mem', $1, true)", before)
+    for name, value in before.items():
+        queries.execute(_SET_LOCAL, name, value)
 
 
 def _tables(dataset_id: int, parts: int) -> list[str]:
@@ -99,6 +112,8 @@ def _comment(table: str, text: str, own_columns: Sequence[str]) -> None:
     for name in own_columns:
         queries.execute(f"COMMENT ON COLUMN {table}.{name} IS {queries.quote_literal(_BOOKKEEPING[name][1])}")
 
+
+_SET_LOCAL = "SELECT pg_catalog.set_config($1, $2, true)"
 
 _RAISE_WORK_MEM = """
     SELECT pg_catalog.set_config('work_mem', pg_catalog.current_setting('maintenance_work_mem'), true)

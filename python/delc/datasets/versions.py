@@ -41,13 +41,13 @@ class DatasetVersion:
         """The version as users name it: ``name@3``."""
         return f"{self.name}@{self.number}"
 
-    def query(
-        self, split: str | None = None, columns: Sequence[str] | None = None, *, row_number: bool = False
-    ) -> str:
-        """SQL for the version's rows, or those of one split, in their fixed shuffled order; it runs with the caller's rights.
+    def query(self, split: str | None = None, columns: Sequence[str] | None = None, *, row_number: bool = False) -> str:
+        """SQL for the version's rows, or those of one split, in their fixed shuffled order; it runs with the caller's
+        rights.
 
-        ``columns``: which, in which order; by default all but the one that said the split. ``row_number`` puts ``delc_row`` in front.
-        Errors: ``InvalidParameter`` for an unknown split, ``UndefinedObject`` for an unknown column.
+        ``columns``: which, in which order; by default all but the one that said the split. ``row_number`` puts
+        ``delc_row`` in front. Errors: ``InvalidParameter`` for an unknown split, ``UndefinedObject`` for an unknown
+        column.
         """
         if columns is None:
             columns = [column.name for column in self.columns if column.name != self.split_column]
@@ -62,7 +62,9 @@ class DatasetVersion:
         """How often each column is NULL, in one pass over the rows."""
         wanted = list(columns) if columns is not None else [column.name for column in self.columns]
         stored = self.stored_columns(wanted)
-        counts = ", ".join(f"pg_catalog.count(*) - pg_catalog.count(r.{column.quoted}) AS n{i}" for i, column in enumerate(stored))
+        counts = ", ".join(
+            f"pg_catalog.count(*) - pg_catalog.count(r.{column.quoted}) AS n{i}" for i, column in enumerate(stored)
+        )
         rows = reading_query(self.stored, stored, check_split(split), ordered=False)
         found = queries.rows(f"SELECT {counts} FROM ({rows}) AS r")[0] if wanted else {}
         return dict(zip(wanted, found.values(), strict=True))
@@ -79,8 +81,8 @@ class DatasetVersion:
 def resolve(text: str | None) -> DatasetVersion:
     """The version that ``name`` (the latest) or ``name@number`` names.
 
-    Errors: ``InvalidParameter`` for what is no version's name, ``UndefinedObject`` with the nearest name for an unknown data set or
-    version, ``InsufficientPrivilege`` when the caller may not read its rows.
+    Errors: ``InvalidParameter`` for what is no version's name, ``UndefinedObject`` with the nearest name for an unknown
+    data set or version, ``InsufficientPrivilege`` when the caller may not read its rows.
     """
     version = find(names.parse(text))
     _require_reading(version)
@@ -156,7 +158,7 @@ def _require_reading(version: DatasetVersion) -> None:
     if not readable:
         raise InsufficientPrivilege(
             f'you may not read data set "{version.name}"',
-            hint=f"Its owner may let you: SELECT delc.grant_dataset({queries.quote_literal(version.name)}, 'your role').",
+            hint=f"Ask its owner for SELECT delc.grant_dataset({queries.quote_literal(version.name)}, 'your role').",
         )
 
 
@@ -164,7 +166,8 @@ _FIND = """
     SELECT version.*, lineage.numbers, lineage.has_removals
     FROM (
         SELECT dataset.name, dataset.key_columns, dataset.target_columns, dataset.split_column,
-               version.id, version.dataset_id, version.number, version.rows, version.train, version.validation, version.test, version.columns
+               version.id, version.dataset_id, version.number, version.rows, version.train, version.validation,
+               version.test, version.columns
         FROM delc.datasets AS dataset
         JOIN delc.dataset_versions AS version ON version.dataset_id = dataset.id
         WHERE dataset.name = $1 AND ($2 IS NULL OR version.number = $2)
@@ -175,7 +178,8 @@ _FIND = """
         WITH RECURSIVE ancestor AS (
             SELECT version.id
             UNION
-            SELECT parent.parent_id FROM ancestor JOIN delc.dataset_version_parents AS parent ON parent.version_id = ancestor.id
+            SELECT parent.parent_id
+            FROM ancestor JOIN delc.dataset_version_parents AS parent ON parent.version_id = ancestor.id
         )
         SELECT array_agg(member.number ORDER BY member.number) AS numbers, bool_or(member.removed > 0) AS has_removals
         FROM ancestor JOIN delc.dataset_versions AS member ON member.id = ancestor.id

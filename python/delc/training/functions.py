@@ -23,6 +23,19 @@ from delc.training.rows import Prepared, Roles, RowsQuery, prepare
 OPTIMISER_STATES = 3
 """Besides the parameters: gradients, and at most two moments of the optimiser."""
 
+_NEVER_NULL = (
+    "network",
+    "task",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "optimizer",
+    "schedule",
+    "weight_decay",
+    "seed",
+    "device",
+)
+
 
 def train(
     model: str,
@@ -82,7 +95,7 @@ def train(
                 f'"{model}" names a version, but training makes a new one', hint=f'Train "{name.model}".'
             )
         require_owner(name.model)
-        threads.use(used_threads)
+        _refuse_null(arguments)
         return _train(run, name.model, arguments, options, MemoryWatch.begin())
 
 
@@ -92,6 +105,7 @@ def _train(
     progress.report("reading rows")
     # The options that do not depend on the data are checked before any row is read.
     TrainingOptions.parse("regression" if arguments["task"] == "auto" else arguments["task"], _independent(options))
+    threads.use(options["threads"])
     version = resolve(arguments["dataset"])
     run.add_input(dataset_version_id=version.id, split="train")
     counts = version.split_counts()
@@ -143,7 +157,8 @@ def _store(
     message: str | None,
 ) -> int:
     used_epoch = result.best_epoch if options.early_stopping is not None else len(result.epochs)
-    parameters.save(version_id, built.module.state_dict(), learnable, epoch=used_epoch, is_latest=True)
+    if not parameters.use_checkpoint(version_id, used_epoch):
+        parameters.save(version_id, built.module.state_dict(), learnable, epoch=used_epoch, is_latest=True)
     number = versions.create(
         model,
         run.username,
@@ -187,6 +202,12 @@ def _class_weights(prepared: Prepared, options: TrainingOptions) -> Any:
     if options.class_weights is None or isinstance(target, Regression):
         return None
     return class_weight_tensor(target.task, options.class_weights, target.labels, target.counts, prepared.train.rows)
+
+
+def _refuse_null(arguments: dict[str, Any]) -> None:
+    for name in _NEVER_NULL:
+        if arguments[name] is None:
+            raise InvalidParameter(f"{name} is NULL", hint=f"Leave {name} away for its default.")
 
 
 def _independent(options: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,20 @@ require_packer(const char *portal_name)
 
 /* ---- queries ---- */
 
+/*
+ * Only a SELECT that changes nothing: PostgreSQL runs every other command to
+ * its end at the first fetch and then frees what lives with its portal, the
+ * packer included.
+ */
+static bool
+is_plain_select(SPIPlanPtr plan)
+{
+	List	   *sources = SPI_plan_get_plan_sources(plan);
+
+	return list_length(sources) == 1 &&
+		ChoosePortalStrategy(((CachedPlanSource *) linitial(sources))->query_list) == PORTAL_ONE_SELECT;
+}
+
 static SPIPlanPtr
 prepare_query(const char *query)
 {
@@ -85,12 +99,12 @@ prepare_query(const char *query)
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query: %s", SPI_result_code_string(SPI_result));
-	if (!SPI_is_cursor_plan(plan))
+	if (!is_plain_select(plan))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the query does not return rows"),
+				 errmsg("the query does not return rows, or does more than that"),
 				 errdetail("Query: %s", query),
-				 errhint("Give one SELECT, VALUES or TABLE command.")));
+				 errhint("Give one SELECT, VALUES or TABLE command that changes nothing.")));
 	return plan;
 }
 

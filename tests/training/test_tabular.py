@@ -285,8 +285,10 @@ def test_sixteen_hundred_columns_train_and_predict(db: Connection) -> None:
 
 
 def test_arrays_of_a_hundred_thousand_elements_train_and_predict(db: Connection) -> None:
-    db.execute("CREATE TABLE long AS SELECT i AS id, array_fill((i % 2)::real, ARRAY[100000]) AS signal, i % 2 = 1 AS odd"
-               " FROM generate_series(1, 30) AS i")  # fmt: skip
+    db.execute(
+        "CREATE TABLE long AS SELECT i AS id, array_fill((i % 2)::real, ARRAY[100000]) AS signal, i % 2 = 1 AS odd"
+        " FROM generate_series(1, 30) AS i"
+    )
     db.execute(dataset("long", "long", "odd", key="'id'"))
     record(db, train("long", "long", network="'linear'", epochs="2"))
     assert row(db, "SELECT count(*), bool_and(delc.predict('long', signal)::boolean = odd) FROM long") == (30, True)

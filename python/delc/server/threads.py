@@ -17,7 +17,7 @@ _pool_size = 1
 @contextmanager
 def signals_blocked() -> Iterator[None]:
     """Threads that start in this block never receive signals. Keep it short: a cancel waits until its end."""
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, range(1, signal.NSIG))
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     try:
         yield
     finally:

@@ -24,8 +24,8 @@ class SourceColumn:
     """A column of a source.
 
     ``type`` names its type with schema and modifier, so that it means the same under any search path. ``base`` is the
-    type without modifier, and under a domain. ``width`` is the bytes that a value takes, -1 where that varies.
-    ``collation`` is set where it is not that of the type.
+    type without modifier. A domain is stored as the type under it. ``width`` is the bytes that a value takes, -1 where
+    that varies. ``collation`` is set where it is not that of the type.
     """
 
     name: str
@@ -113,21 +113,12 @@ def _types(type_ids: list[int]) -> dict[int, dict[str, Any]]:
 
 
 _TYPES = """
-    WITH RECURSIVE base AS (
-        SELECT oid AS type_id, oid AS base_id FROM pg_type WHERE oid = ANY ($1)
-        UNION ALL
-        SELECT base.type_id, type.typbasetype
-        FROM base JOIN pg_type AS type ON type.oid = base.base_id
-        WHERE type.typtype = 'd'
-    )
-    SELECT type.oid::int8 AS type_id, format_type(type.oid, NULL) AS name, format_type(base.oid, NULL) AS base,
-           schema.nspname = 'pg_catalog' AS is_system, schema.nspname LIKE 'pg\\_temp\\_%' AS is_temporary,
-           type.typtype = 'p' AS is_pseudo, base.typtype = 'e' AS is_enum, type.typlen AS width,
-           type.typcollation::int8 AS collation
-    FROM base AS step
-    JOIN pg_type AS type ON type.oid = step.type_id
-    JOIN pg_type AS base ON base.oid = step.base_id AND base.typtype <> 'd'
+    SELECT type.oid::int8 AS type_id, format_type(type.oid, NULL) AS name, schema.nspname = 'pg_catalog' AS is_system,
+           schema.nspname LIKE 'pg\\_temp\\_%' AS is_temporary, type.typtype = 'p' AS is_pseudo,
+           type.typtype = 'e' AS is_enum, type.typlen AS width, type.typcollation::int8 AS collation
+    FROM pg_type AS type
     JOIN pg_namespace AS schema ON schema.oid = type.typnamespace
+    WHERE type.oid = ANY ($1)
 """
 
 
@@ -159,7 +150,7 @@ def _source_column(name: str, written: str, known: dict[str, Any], collation: st
     return SourceColumn(
         name=name,
         type=_type_anywhere(written, known),
-        base=known["base"],
+        base=known["name"],
         is_enum=known["is_enum"],
         width=known["width"],
         collation=collation,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from delc.datasets.columns import SourceColumn
 from delc.datasets.identifiers import split_identifiers
 from delc.datasets.source import Source, primary_key
-from delc.datasets.splits import MOST_STRATA, Shares
+from delc.datasets.splits import FEWEST_ROWS_IN_STRATUM, MOST_STRATA, Shares
 from delc.server import queries
 from delc.server.errors import InvalidParameter, unknown
 
@@ -60,20 +60,20 @@ def find_column(what: str, name: str, columns: Sequence[SourceColumn]) -> Source
 
 
 def key_columns(text: str | None, source: Source, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
-    """The key that the user named, or else the relation's primary key; its types must have an order."""
+    """The key that the user named, or else the relation's primary key."""
     by_name = {column.name: column for column in columns}
     keys = named_columns("key", text, columns) if text is not None else tuple(by_name[n] for n in primary_key(source))
     for column in keys:
-        if not _has_order(column):
+        if not _can_be_key(column):
             raise InvalidParameter(
-                f'column "{column.name}" cannot be a key: values of type {column.type} have no order',
+                f'column "{column.name}" cannot be a key: values of type {column.type} cannot be sorted and joined',
                 hint="Cast it to text in a query, or name another key.",
             )
     return keys
 
 
 def stratum_column(source: Source, targets: Sequence[SourceColumn], wanted: bool) -> SourceColumn | None:
-    """The target, where its values are classes: text, boolean, enum, uuid, or at most 50 different integers."""
+    """The target, where its values are classes: text, boolean, enum, uuid, or a few different integers."""
     if not wanted or len(targets) != 1:
         return None
     target = targets[0]
@@ -82,27 +82,32 @@ def stratum_column(source: Source, targets: Sequence[SourceColumn], wanted: bool
 
 
 def _has_few_values(source: Source, column: SourceColumn) -> bool:
-    values: int = queries.value(
-        f"SELECT pg_catalog.count(*) FROM (SELECT DISTINCT source.{column.quoted} FROM (\n{source.query}\n) AS source"
-        f" LIMIT {MOST_STRATA + 1}) AS value"
-    )
-    return values <= MOST_STRATA
+    """Whether the integers look like classes: at most 50 different ones, and each for some rows."""
+    found = queries.rows(
+        "SELECT pg_catalog.count(*) AS different, COALESCE(pg_catalog.sum(times), 0)::pg_catalog.int8 AS rows"
+        f" FROM (SELECT pg_catalog.count(*) AS times FROM (\n{source.query}\n) AS source"
+        f" GROUP BY source.{column.quoted} LIMIT {MOST_STRATA + 1}) AS value"
+    )[0]
+    return bool(found["different"] <= MOST_STRATA and found["rows"] >= found["different"] * FEWEST_ROWS_IN_STRATUM)
 
 
-def _has_order(column: SourceColumn) -> bool:
+def _can_be_key(column: SourceColumn) -> bool:
     with queries.as_owner():
-        found = queries.value(_HAS_ORDER, column.base)
+        found = queries.value(_CAN_BE_KEY, column.base)
     return bool(found)
 
 
-# A type sorts when it, or what it is cast to without change, has a default B-tree operator class; arrays sort by their
-# elements.
-_HAS_ORDER = """
+# A type can be a key when it, or what it is cast to without change, has a default B-tree operator class whose equality
+# can join; arrays are compared by their elements.
+_CAN_BE_KEY = """
     SELECT EXISTS (
         SELECT FROM pg_type AS type
         LEFT JOIN pg_type AS element ON element.oid = type.typelem AND type.typcategory = 'A'
         JOIN pg_opclass AS class ON class.opcdefault
         JOIN pg_am AS method ON method.oid = class.opcmethod AND method.amname = 'btree'
+        JOIN pg_amop AS equal ON equal.amopfamily = class.opcfamily AND equal.amopstrategy = 3
+             AND equal.amoplefttype = class.opcintype AND equal.amoprighttype = class.opcintype
+        JOIN pg_operator AS operator ON operator.oid = equal.amopopr AND (operator.oprcanmerge OR operator.oprcanhash)
         WHERE type.oid = $1::regtype
           AND (class.opcintype = COALESCE(element.oid, type.oid)
                OR (class.opcintype = 'anyenum'::regtype AND COALESCE(element.typtype, type.typtype) = 'e')

@@ -55,8 +55,7 @@ def dataset_query(version: str, split: str | None) -> str:
 
 def dataset_row_query(version: str, split: str | None, row_type: int) -> str:
     """The query that reads a version with the columns of a row type, given by its oid."""
-    found = versions.resolve(version)
-    return found.query(split, row_types.columns_of(row_type, found))
+    return row_types.row_query(row_type, versions.resolve(version), split)
 
 
 def drop_dataset(name: str) -> int:

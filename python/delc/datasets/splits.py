@@ -19,6 +19,9 @@ SPLITS = {"train": "t", "validation": "v", "test": "e"}
 MOST_STRATA = 50
 """An integer target with more distinct values than this is not stratified: it counts or numbers something."""
 
+FEWEST_ROWS_IN_STRATUM = 5
+"""Nor is an integer target that has fewer rows than this for each value, on average."""
+
 
 @dataclass(frozen=True)
 class Shares:

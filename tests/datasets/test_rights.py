@@ -1,0 +1,197 @@
+"""Who may make, read, commit to, grant and drop data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from support.cluster import Connection
+from support.datasets import commit, create, keys, make_customers, message, value
+
+Connect = Callable[..., Connection]
+Roles = Callable[..., str]
+
+
+@pytest.fixture
+def alice(new_role: Roles) -> str:
+    return new_role("delc_trainer")
+
+
+@pytest.fixture
+def bob(new_role: Roles) -> str:
+    return new_role("delc_trainer")
+
+
+def grant_customers(db: Connection, *roles: str) -> None:
+    for role in roles:
+        db.execute(f'GRANT SELECT ON customers TO "{role}"'.encode())
+
+
+def test_rows_that_the_caller_may_not_see_are_not_taken(
+    alice: str, bob: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    make_customers(fresh_db, 100)
+    grant_customers(fresh_db, alice, bob)
+    fresh_db.execute("ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    fresh_db.execute(f'CREATE POLICY few ON customers TO "{alice}" USING (id <= 10)'.encode())
+    fresh_db.execute(f'CREATE POLICY all_rows ON customers TO "{bob}" USING (true)'.encode())
+    with connect_as(alice) as hers:
+        create(hers, "customers", "customers")
+        assert sorted(keys(hers, "customers")) == list(range(1, 11))
+        fresh_db.execute("UPDATE customers SET age = age + 1")
+        assert commit(hers, "customers")["added"] == 10
+        assert sorted(keys(hers, "customers")) == list(range(1, 11))
+    with connect_as(bob) as his:
+        assert create(his, "his", "customers")["rows"] == 100
+
+
+def test_a_source_that_the_caller_may_not_read_is_refused(
+    alice: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    make_customers(fresh_db)
+    for source in ("customers", "SELECT * FROM customers", "SELECT id FROM customers"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for table customers"):
+            create(connect_as(alice), "x", source)
+
+
+def test_another_role_reads_a_data_set_only_when_granted(
+    alice: str, bob: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    make_customers(fresh_db)
+    grant_customers(fresh_db, alice)
+    hers, his = connect_as(alice), connect_as(bob)
+    create(hers, "customers", "customers")
+    text = value(hers, "SELECT delc.dataset_query('customers')")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match='may not read data set "customers"') as error:
+        value(his, "SELECT delc.dataset_query('customers')")
+    assert "delc.grant_dataset('customers'" in message(error.value)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        his.execute(text.encode())
+    hers.execute("SELECT delc.grant_dataset('customers', %s)", (bob,))
+    assert len(keys(his, "customers")) == 100
+    hers.execute("SELECT delc.revoke_dataset('customers', %s)", (bob,))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        keys(his, "customers")
+
+
+def test_rights_given_hold_for_later_versions_and_removed_rows(
+    alice: str, bob: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    make_customers(fresh_db)
+    grant_customers(fresh_db, alice)
+    hers, his = connect_as(alice), connect_as(bob)
+    create(hers, "customers", "customers")
+    hers.execute("SELECT delc.grant_dataset('customers', %s)", (bob,))
+    fresh_db.execute("DELETE FROM customers WHERE id > 60; UPDATE customers SET age = 0")
+    commit(hers, "customers")
+    assert (len(keys(his, "customers")), len(keys(his, "customers@1"))) == (60, 100)
+
+
+def test_nobody_writes_to_the_store(alice: str, fresh_db: Connection, connect_as: Connect) -> None:
+    make_customers(fresh_db)
+    grant_customers(fresh_db, alice)
+    hers = connect_as(alice)
+    create(hers, "customers", "customers")
+    fresh_db.execute("DELETE FROM customers WHERE id = 1")
+    commit(hers, "customers")
+    for statement in (
+        "INSERT INTO delc_data.d1 (delc_row, delc_version, delc_split) VALUES (0, 1, 't')",
+        "UPDATE delc_data.d1 SET age = 1",
+        "DELETE FROM delc_data.d1",
+        "INSERT INTO delc_data.d1_removed VALUES (1, 1)",
+        "DELETE FROM delc_data.d1_removed",
+        "TRUNCATE delc_data.d1",
+        "DROP TABLE delc_data.d1",
+        "ALTER TABLE delc_data.d1 ADD COLUMN x integer",
+        "CREATE TABLE delc_data.mine ()",
+        "UPDATE delc.dataset_versions SET rows = 0",
+        "DELETE FROM delc.datasets",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            hers.execute(statement.encode())
+
+
+def test_the_store_s_owner_has_no_rights(fresh_db: Connection) -> None:
+    create(fresh_db, "x", "SELECT 1 AS id")
+    owners = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relname IN ('d1', 'd1_removed')"
+    assert value(fresh_db, owners) == "delc_store"
+    row = fresh_db.execute(
+        "SELECT rolsuper, rolcanlogin, rolinherit AND EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)"
+        " FROM pg_roles AS r WHERE rolname = 'delc_store'"
+    ).fetchone()
+    assert row == (False, False, False)
+
+
+def test_functions_of_a_type_never_run_with_the_owner_s_rights(
+    alice: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    # The difference function of a range runs when the table is analysed, as the table's owner.
+    fresh_db.execute(f'CREATE SCHEMA hers AUTHORIZATION "{alice}"'.encode())
+    hers = connect_as(alice)
+    hers.execute("""
+        CREATE FUNCTION hers.difference(a float8, b float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN
+            RAISE NOTICE 'run as %', current_user;
+            RETURN a - b;
+        END $$;
+        CREATE TYPE hers.span AS RANGE (subtype = float8, subtype_diff = hers.difference);
+    """)
+    source = "SELECT i AS id, hers.span(i, i + 1) AS span FROM generate_series(1, 100) AS i"
+    create(hers, "x", source, key="id")
+    notices: set[str | None] = set()
+    fresh_db.add_notice_handler(lambda notice: notices.add(notice.message_primary))
+    fresh_db.execute("ANALYZE delc_data.d1")
+    assert notices == {"run as delc_store"}
+
+
+def test_the_source_runs_as_the_caller(alice: str, fresh_db: Connection, connect_as: Connect) -> None:
+    row = create(connect_as(alice), "x", "SELECT 1 AS id, current_user::text AS who, session_user::text AS session")
+    assert row["rows"] == 1
+    assert fresh_db.execute("SELECT who, session FROM delc_data.d1").fetchone() == (alice, alice)
+
+
+def test_only_members_of_the_owner_commit(alice: str, bob: str, fresh_db: Connection, connect_as: Connect) -> None:
+    make_customers(fresh_db)
+    grant_customers(fresh_db, alice, bob)
+    create(connect_as(alice), "customers", "customers")
+    his = connect_as(bob)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match='may not commit to data set "customers"'):
+        commit(his, "customers")
+    fresh_db.execute(f'GRANT "{alice}" TO "{bob}"'.encode())
+    fresh_db.execute("DELETE FROM customers WHERE id = 1")
+    assert commit(his, "customers")["removed"] == 1
+    assert not value(his, "SELECT has_table_privilege('delc_data.d1', 'INSERT')")
+
+
+def test_only_owner_and_administrators_drop_and_grant(
+    alice: str, bob: str, new_role: Roles, fresh_db: Connection, connect_as: Connect
+) -> None:
+    create(connect_as(alice), "x", "SELECT 1 AS id")
+    his, admin = connect_as(bob), connect_as(new_role("delc_admin"))
+    for statement in ("SELECT delc.drop_dataset('x')", f"SELECT delc.grant_dataset('x', '{bob}')"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match=f'It belongs to "{alice}"|may not'):
+            his.execute(statement.encode())
+        admin.execute(statement.replace("drop_dataset('x')", "grant_dataset('x', 'delc_user')").encode())
+    assert value(admin, "SELECT delc.drop_dataset('x')") == 1
+
+
+def test_a_role_that_does_not_exist_is_named(db: Connection) -> None:
+    create(db, "x", "SELECT 1 AS id")
+    with pytest.raises(psycopg.errors.UndefinedObject, match='unknown role "public"'):
+        db.execute("SELECT delc.grant_dataset('x', 'public')")
+
+
+def test_the_owner_keeps_the_right_to_read(db: Connection) -> None:
+    create(db, "x", "SELECT 1 AS id")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="keeps the right to read it"):
+        db.execute("SELECT delc.revoke_dataset('x', 'postgres')")
+
+
+def test_a_user_without_the_trainer_s_role_makes_nothing(
+    new_role: Roles, fresh_db: Connection, connect_as: Connect
+) -> None:
+    user = connect_as(new_role("delc_user"))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function create_dataset"):
+        create(user, "x", "SELECT 1 AS id")

@@ -12,13 +12,16 @@ from delc.evaluation.scoring import scored_rows
 from delc.log.runs import Metric, running
 from delc.models import loaded, versions
 from delc.server import queries, settings, threads
-from delc.server.errors import UndefinedObject, WrongState
+from delc.server.errors import InvalidParameter, UndefinedObject, WrongState
 
 
 def evaluate(
     model: str, data: str | None, split: str | None, store: bool, confidence: float, seed: int
 ) -> Iterator[dict[str, Any]]:
     """The rows that ``delc.evaluate`` returns."""
+    for name, given in (("store", store), ("confidence", confidence), ("seed", seed)):
+        if given is None:
+            raise InvalidParameter(f"{name} is NULL", hint=f"Leave {name} away for its default.")
     check_confidence(confidence)
     version = versions.resolve(model)
     if data is None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from delc.models import names, versions
 from delc.models.ownership import require_owner
 from delc.server import queries, rights
-from delc.server.errors import DependentObjects
+from delc.server.errors import DependentObjects, InvalidParameter
 
 
 def set_alias(model: str, alias: str) -> str:
     """Lets ``name@alias`` mean the version that ``model`` means now."""
     names.check_name("alias", alias)
+    if alias.isdecimal():
+        raise InvalidParameter(
+            f'"{alias}" cannot be an alias', detail=f"name@{alias} means the version with that number."
+        )
     version = versions.resolve(model)
     require_owner(version.name)
     username = rights.caller()

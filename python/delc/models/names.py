@@ -37,10 +37,12 @@ def parse(text: str | None) -> ModelName:
     return ModelName(name, alias=suffix)
 
 
-def check_name(what: str, name: str) -> None:
+def check_name(what: str, name: str | None) -> None:
     """Raises ``InvalidParameter`` unless ``name`` can name a model or an alias."""
+    if name is None:
+        raise InvalidParameter(f"the {what} is NULL")
     if not name or name != name.strip() or "@" in name or len(name.encode()) > LONGEST_NAME:
         raise InvalidParameter(
-            f'"{name}" cannot be the name of a {what}',
+            f'"{name}" cannot be the name of {"an" if what == "alias" else "a"} {what}',
             detail=f"A name has 1 to {LONGEST_NAME} bytes, no @, and no blanks at its ends.",
         )

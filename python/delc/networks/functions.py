@@ -19,8 +19,8 @@ def layer_kinds() -> Iterator[dict[str, Any]]:
 
 def check_network(network: str, input_shape: list[int], outputs: int) -> Iterator[dict[str, Any]]:
     """The resolved layers of a network definition."""
-    if network is None or input_shape is None or outputs is None:
-        raise InvalidParameter("network, input_shape and outputs must be given")
+    if network is None or input_shape is None or outputs is None or None in input_shape:
+        raise InvalidParameter("network, input_shape and outputs must be given, and none of them be NULL")
     inputs = {"input": InputSpec(tuple(input_shape))}
     for layer in resolve(network_from(network, inputs, outputs), inputs, outputs).layers:
         yield {

@@ -179,6 +179,17 @@ def test_values_come_back_as_they_were(db: Connection) -> None:
     assert value(db, text.format(query_text(db, "x"))) == value(db, text.format(query))
 
 
+@pytest.mark.parametrize("seed", [0, 1, -1, 2**63 - 1, -(2**63)])
+def test_any_bigint_is_a_seed(db: Connection, seed: int) -> None:
+    assert create(db, "keyed", NUMBERS, key="id", seed=seed)["rows"] == 10
+    assert create(db, "keyless", NUMBERS, seed=seed)["rows"] == 10
+
+
+def test_a_query_may_lock_its_rows(db: Connection) -> None:
+    make_customers(db)
+    assert create(db, "x", "SELECT * FROM customers FOR UPDATE", key="id", target="churned")["rows"] == 100
+
+
 def test_the_primary_key_is_the_key(db: Connection) -> None:
     db.execute("CREATE TABLE sales (note text, region text, id integer, PRIMARY KEY (region, id) INCLUDE (note))")
     create(db, "sales", "sales")

@@ -228,3 +228,19 @@ def test_a_restored_data_set_keeps_its_rights(
             assert commit(hers_again, "x")["added"] == 0
     finally:
         cluster.drop_database(restored)
+
+
+def test_a_replica_reads_versions(cluster: Cluster, fresh_database: str, fresh_db: Connection) -> None:
+    make_customers(fresh_db)
+    create(fresh_db, "customers", "customers", target="churned")
+    fresh_db.execute("DELETE FROM customers WHERE id <= 10")
+    commit(fresh_db, "customers")
+    with cluster.standby() as standby:
+        cluster.wait_for_standby(standby)
+        with standby.connect(fresh_database) as replica:
+            for version in ("customers@1", "customers"):
+                assert read(replica, version) == read(fresh_db, version)
+            rows = "SELECT count(*) FROM delc.dataset_rows(NULL::customers, 'customers@1', 'train')"
+            assert value(replica, rows) == 70
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                create(replica, "x", "SELECT 1 AS id")

@@ -73,7 +73,10 @@ def key_columns(text: str | None, source: Source, columns: Sequence[SourceColumn
 
 
 def stratum_column(source: Source, targets: Sequence[SourceColumn], wanted: bool) -> SourceColumn | None:
-    """The target, where its values are classes: text, boolean, enum, uuid, or a few different integers."""
+    """The target, where its values are classes: text, boolean, enum, uuid, or a few different integers.
+
+    To see how many integers there are, the source is read once before its rows are taken.
+    """
     if not wanted or len(targets) != 1:
         return None
     target = targets[0]

@@ -26,12 +26,17 @@ def order_hash(alias: str, keys: Sequence[SourceColumn], seed: int) -> str:
     """SQL for the hash of a row's key (bigint); ``alias`` is the relation in FROM that has the key columns."""
     texts = [_text(f"{alias}.{column.quoted}", column.base) for column in keys]
     text = texts[0] if len(texts) == 1 else f"ROW({', '.join(texts)})::pg_catalog.text"
-    return f'pg_catalog.hashtextextended(({text}) COLLATE pg_catalog."C", {int(seed)})'
+    return f'pg_catalog.hashtextextended(({text}) COLLATE pg_catalog."C", {_seed(seed)})'
 
 
 def position_hash(position: str, seed: int) -> str:
     """SQL for the hash of a row without a key, by its position in the source."""
-    return f"pg_catalog.hashint8extended({position}, {int(seed)})"
+    return f"pg_catalog.hashint8extended({position}, {_seed(seed)})"
+
+
+def _seed(seed: int) -> str:
+    """The seed as SQL; a bare number would not be a bigint at the lower end of its range."""
+    return f"'{int(seed)}'::pg_catalog.int8"
 
 
 def _text(column: str, base: str) -> str:

@@ -49,7 +49,7 @@ CREATE FUNCTION delc.pack_close(portal text) RETURNS void
 LANGUAGE c STRICT VOLATILE
 AS 'MODULE_PATHNAME', 'delc_pack_close';
 COMMENT ON FUNCTION delc.pack_close(text) IS
-'Ends packing a query.';
+'Ends packing a query; does nothing where an error has ended it.';
 
 -- Progress
 

@@ -215,9 +215,12 @@ delc_pack_close(PG_FUNCTION_ARGS)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	require_packer(name);
-	SPI_connect();
-	SPI_cursor_close(GetPortalByName(name));
-	SPI_finish();
+	/* An error in the query has ended it already. */
+	if (delc_packer_of_portal(name) != NULL)
+	{
+		SPI_connect();
+		SPI_cursor_close(GetPortalByName(name));
+		SPI_finish();
+	}
 	PG_RETURN_VOID();
 }

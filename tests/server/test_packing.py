@@ -179,6 +179,18 @@ def test_an_error_in_the_query_frees_the_packer_and_leaves_the_session_usable(db
     assert numbers(db, "1") == [1]
 
 
+def test_a_read_that_is_given_up_leaves_no_open_cursor(db: Connection) -> None:
+    give_up = """
+        from delc.server import packing
+        from delc.server.batches import PackColumn, PackLayout
+        layout = PackLayout((PackColumn(0, "number"),), ("int64",))
+        for batch in packing.read(args[0], layout, 10):
+            return batch.rows
+    """
+    assert run_inside(db, give_up, "SELECT i FROM generate_series(1, 50) AS i") == 10
+    assert db.execute("SELECT count(*) FROM pg_cursors").fetchone() == (0,)
+
+
 def test_what_was_packed_outlives_query_and_transaction(db: Connection) -> None:
     kept = """
         from delc.server import packing

@@ -49,7 +49,6 @@ class Reader:
         order. ``widths``: how many numbers each query column has in a row, -1 where its first row shall decide.
         """
         self._dictionaries: dict[int, list[str]] = {}
-        self._open = True
         self.portal: str = queries.value(
             "SELECT delc.pack_open($1, $2, $3, $4, $5, $6)",
             shuffled(query, seed) if seed is not None else query,
@@ -60,19 +59,16 @@ class Reader:
     def __enter__(self) -> Reader:
         return self
 
-    def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
-        if error_type is None:
-            self.close()
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def __iter__(self) -> Iterator[PackedBatch]:
         while queries.value("SELECT delc.pack_fetch($1)", self.portal) > 0:
             yield self._take()
 
     def close(self) -> None:
-        """Ends the query. After an error there is nothing to end: the portal went with the failed statement."""
-        if self._open:
-            self._open = False
-            queries.execute("SELECT delc.pack_close($1)", self.portal)
+        """Ends the query, if an error has not ended it."""
+        queries.execute("SELECT delc.pack_close($1)", self.portal)
 
     def _take(self) -> PackedBatch:
         known = {column: len(texts) for column, texts in self._dictionaries.items()}
@@ -104,7 +100,8 @@ def chunk_rows(row_bytes: int) -> int:
 
 def measure(query: str, layout: PackLayout, widths: Sequence[int]) -> tuple[Sequence[int], int]:
     """Widths by query column where they are known, and bytes of a packed row, as the query's first row shows them."""
-    first = next(read(f"SELECT * FROM ({query}) AS first LIMIT 1", layout, 1, widths=widths), None)
+    with Reader(f"SELECT * FROM ({query}) AS first LIMIT 1", layout, 1, widths=widths) as reader:
+        first = next(iter(reader), None)
     if first is None:
         return widths, 1
     members = Counter(column.group for column in layout.columns if column.group >= 0)

@@ -48,6 +48,7 @@ extern void resolve_library(void);
 
 /* load.c */
 extern void load_python(Oid owner);
+extern void load_python_for(Oid function);
 extern void raise_python_error(const char *doing);
 
 /* owner.c */

@@ -124,6 +124,13 @@ owner_of_function(Oid function)
 	return owner;
 }
 
+/* Loads the package for a function of the extension, with whose owner's rights it will work. */
+void
+load_python_for(Oid function)
+{
+	load_python(owner_of_function(function));
+}
+
 PG_FUNCTION_INFO_V1(delc_load_python);
 
 /* load_python(): called once for each backend by the first function that needs the package. */
@@ -135,6 +142,6 @@ delc_load_python(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("Python is not running in this session"),
 				 errdetail("Functions of delc call this one; it has no use of its own.")));
-	load_python(owner_of_function(fcinfo->flinfo->fn_oid));
+	load_python_for(fcinfo->flinfo->fn_oid);
 	PG_RETURN_VOID();
 }

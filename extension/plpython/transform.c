@@ -7,14 +7,18 @@
  */
 #include "bridge.h"
 
-/* A function of the package, kept once it was found. */
+/*
+ * A function of the package, kept once it was found. A user's own function
+ * may be the first in the session that needs the package.
+ */
 static PyObject *
-package_function(const char *name, PyObject **cache)
+package_function(const char *name, PyObject **cache, FunctionCallInfo fcinfo)
 {
 	PyObject   *module;
 
 	if (*cache != NULL)
 		return *cache;
+	load_python_for(fcinfo->flinfo->fn_oid);
 	module = PyImport_ImportModule("delc.server.tensors");
 	if (module == NULL)
 		raise_python_error("could not import delc.server.tensors");
@@ -63,7 +67,7 @@ delc_tensor_to_python(PG_FUNCTION_ARGS)
 	void	   *data;
 
 	resolve_library();
-	package_function("from_buffer", &from_buffer);
+	package_function("from_buffer", &from_buffer, fcinfo);
 	delc_library.tensor_header(value, &header);
 	buffer = buffer_of_size(header.raw_bytes, &data);
 	if (buffer == NULL)
@@ -148,7 +152,7 @@ delc_tensor_from_python(PG_FUNCTION_ARGS)
 	struct varlena *volatile encoded = NULL;
 
 	resolve_library();
-	package_function("to_buffer", &to_buffer);
+	package_function("to_buffer", &to_buffer, fcinfo);
 	parts = PyObject_CallFunctionObjArgs(to_buffer, object, NULL);
 	if (parts == NULL)
 		raise_python_error("could not store a tensor");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,11 +10,17 @@ import torch
 
 from delc.features import RowLayout
 from delc.models.loaded import LoadedModel
-from delc.server import interrupts, packing
+from delc.server import interrupts, packing, settings
 from delc.server.batches import PackedBatch
 
-ACTIVATION_BYTES = 64 * 1024 * 1024
-"""A batch is as large as keeps its activations within about this size."""
+BATCH_BYTES = 64 * 1024 * 1024
+"""A batch is as large as keeps its inputs, and the network's activations, each within about this size."""
+
+BATCH_SHARE = 8
+"""And within this part of the memory limit."""
+
+LARGEST_NUMBER = 8
+"""Bytes that a packed number takes at most."""
 
 FEWEST_ROWS, MOST_ROWS = 16, 8192
 
@@ -37,5 +44,7 @@ def outputs(model: LoadedModel, query: str, layout: RowLayout) -> Iterator[Outpu
 
 
 def batch_rows(model: LoadedModel) -> int:
-    """Rows in a batch, from what the network's activations take."""
-    return max(FEWEST_ROWS, min(MOST_ROWS, ACTIVATION_BYTES // max(model.built.activation_bytes(1), 1)))
+    """Rows in a batch, from what inputs and activations take."""
+    inputs = sum(math.prod(spec.shape) * LARGEST_NUMBER for spec in model.features.input_specs().values())
+    batch_bytes = min(BATCH_BYTES, settings.memory_limit_bytes() // BATCH_SHARE)
+    return max(FEWEST_ROWS, min(MOST_ROWS, batch_bytes // max(model.built.activation_bytes(1), inputs, 1)))

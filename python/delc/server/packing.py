@@ -12,11 +12,14 @@ import _delc
 import numpy as np
 import numpy.typing as npt
 
-from delc.server import queries
+from delc.server import queries, settings
 from delc.server.batches import ColumnProblem, PackedBatch, PackLayout
 
 CHUNK_BYTES = 32 * 1024 * 1024
 """Rows are read in chunks of about this size where the caller has no reason for another."""
+
+CHUNK_SHARE = 8
+"""A chunk takes at most this part of the memory limit."""
 
 MOST_CHUNK_ROWS = 65_536
 
@@ -94,8 +97,9 @@ def read(
 
 
 def chunk_rows(row_bytes: int) -> int:
-    """How many rows of so many packed bytes make a chunk."""
-    return max(1, min(MOST_CHUNK_ROWS, CHUNK_BYTES // max(row_bytes, 1)))
+    """How many rows of so many packed bytes make a chunk: the next one is packed while the last is still in use."""
+    chunk_bytes = min(CHUNK_BYTES, settings.memory_limit_bytes() // CHUNK_SHARE)
+    return max(1, min(MOST_CHUNK_ROWS, chunk_bytes // max(row_bytes, 1)))
 
 
 def measure(query: str, layout: PackLayout, widths: Sequence[int]) -> tuple[Sequence[int], int]:

@@ -18,6 +18,10 @@ _EPSILON = Argument(number(above=0), 1e-8)
 _AMSGRAD = Argument(boolean, False)
 _MOMENTUM = Argument(_BETA, 0.0)
 
+# torch imports much when the first optimiser is made (75 MB, most of a second). It is better done here, where rooms are
+# imported: before a call's memory is watched, and while signals are blocked for the threads that may start.
+torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
 
 def _layers(name: str, value: Any) -> dict[str, dict[str, float]]:
     """Settings of layers by name or pattern: {"conv*": {"learning_rate": 0.0001, "weight_decay": 0}}."""

@@ -70,11 +70,13 @@ CREATE TABLE delc.run_inputs (
     dataset_version_id bigint,
     model_version_id bigint,
     split text,
+    epoch integer,
     PRIMARY KEY (run_id, position),
     CHECK (pg_catalog.num_nonnulls(dataset_version_id, model_version_id) = 1)
 );
 COMMENT ON TABLE delc.run_inputs IS 'The versions of data sets and models that a run read.';
 COMMENT ON COLUMN delc.run_inputs.split IS 'The part of the data set that was read: train, validation, test; NULL for all of it.';
+COMMENT ON COLUMN delc.run_inputs.epoch IS 'The snapshot of the model''s version that was read, where it was not the one in use: the epoch after which it was taken.';
 CREATE INDEX run_inputs_dataset_version ON delc.run_inputs (dataset_version_id) WHERE dataset_version_id IS NOT NULL;
 CREATE INDEX run_inputs_model_version ON delc.run_inputs (model_version_id) WHERE model_version_id IS NOT NULL;
 

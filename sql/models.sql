@@ -48,11 +48,16 @@ CREATE TABLE delc.model_version_parents (
     derived bigint NOT NULL REFERENCES delc.model_versions,
     relation text NOT NULL,
     message text,
+    snapshot_id bigint,
     PRIMARY KEY (derived, base),
-    CHECK (base <> derived)
+    CONSTRAINT model_version_parents_no_cycle CHECK (base < derived)
 );
 COMMENT ON TABLE delc.model_version_parents IS 'Lineage among versions of models: derived was made from base.';
-COMMENT ON COLUMN delc.model_version_parents.relation IS 'How: retrained (the next version under the same name), …';
+COMMENT ON CONSTRAINT model_version_parents_no_cycle ON delc.model_version_parents IS
+'A version has a greater id than all that it was made from, so that lineage has no cycles.';
+COMMENT ON COLUMN delc.model_version_parents.relation IS
+'How: warm start (trained on from its weights), resumed (the same training went on), copied, derived (weights from elsewhere), merged, imported, …';
+COMMENT ON COLUMN delc.model_version_parents.snapshot_id IS 'The snapshot of base that was taken, where it was not the one in use.';
 CREATE INDEX model_version_parents_base ON delc.model_version_parents (base);
 
 CREATE TABLE delc.model_aliases (
@@ -121,6 +126,31 @@ COMMENT ON COLUMN delc.parameters.name IS 'Layer and parameter, as in conv1.weig
 COMMENT ON COLUMN delc.parameters.chunk IS 'A parameter larger than one datum may be is cut, in row-major order, into flat chunks 0, 1, …';
 COMMENT ON COLUMN delc.parameters.shape IS 'Shape of the whole parameter.';
 COMMENT ON COLUMN delc.parameters.learnable IS 'Whether training changes it by gradients; running statistics of batch_norm are not learnable.';
+
+ALTER TABLE delc.model_version_parents ADD FOREIGN KEY (snapshot_id) REFERENCES delc.snapshots;
+CREATE INDEX model_version_parents_snapshot ON delc.model_version_parents (snapshot_id) WHERE snapshot_id IS NOT NULL;
+
+CREATE TABLE delc.training_states (
+    snapshot_id bigint PRIMARY KEY REFERENCES delc.snapshots ON DELETE CASCADE,
+    state jsonb NOT NULL
+);
+COMMENT ON TABLE delc.training_states IS 'Snapshots that resume_training() can go on from: those of trainings with keep_optimizer => true.';
+COMMENT ON COLUMN delc.training_states.state IS
+'What the training remembers besides weights and optimizer: the epoch, the schedule, the best epoch so far. Random numbers depend on seed and epoch alone.';
+
+CREATE TABLE delc.optimizer_states (
+    snapshot_id bigint NOT NULL REFERENCES delc.training_states ON DELETE CASCADE,
+    parameter text NOT NULL,
+    slot text NOT NULL,
+    chunk integer NOT NULL DEFAULT 0 CHECK (chunk >= 0),
+    shape bigint[] NOT NULL,
+    value delc.tensor NOT NULL,
+    PRIMARY KEY (snapshot_id, parameter, slot, chunk)
+);
+COMMENT ON TABLE delc.optimizer_states IS 'The numbers that optimizers keep of every parameter, as plain tensors.';
+COMMENT ON COLUMN delc.optimizer_states.slot IS
+'What it is, named as in torch: momentum_buffer, exp_avg, exp_avg_sq, step, …; "best weights" are those that early stopping goes back to.';
+COMMENT ON COLUMN delc.optimizer_states.chunk IS 'As for delc.parameters.';
 
 CREATE FUNCTION delc.set_alias(model text, alias text) RETURNS text
 LANGUAGE plpython3u VOLATILE
@@ -191,7 +221,7 @@ SELECT model.name || '@' || version.number AS model, dataset.name || '@' || data
        run.id AS run_id, run.finished_at AS measured_at
 FROM delc.runs AS run
 JOIN delc.metrics AS metric ON metric.run_id = run.id AND metric.class IS NULL AND metric.predicted IS NULL AND metric.epoch IS NULL
-JOIN delc.run_inputs AS tested ON tested.run_id = run.id AND tested.model_version_id IS NOT NULL
+JOIN delc.run_inputs AS tested ON tested.run_id = run.id AND tested.model_version_id IS NOT NULL AND tested.epoch IS NULL
 JOIN delc.run_inputs AS input ON input.run_id = run.id AND input.dataset_version_id IS NOT NULL
 JOIN delc.model_versions AS version ON version.id = tested.model_version_id
 JOIN delc.models AS model ON model.id = version.model_id
@@ -212,3 +242,5 @@ SELECT pg_catalog.pg_extension_config_dump('delc.layer_edges', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.snapshots', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.snapshots_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.parameters', '');
+SELECT pg_catalog.pg_extension_config_dump('delc.training_states', '');
+SELECT pg_catalog.pg_extension_config_dump('delc.optimizer_states', '');

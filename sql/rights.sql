@@ -17,8 +17,8 @@ GRANT USAGE ON TYPE delc.dataset_result TO delc_user;
 GRANT USAGE ON TYPE delc.training_result TO delc_user;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA delc TO delc_user;
-REVOKE SELECT ON delc.parameters FROM delc_user;
-GRANT SELECT ON delc.parameters TO delc_trainer;
+REVOKE SELECT ON delc.parameters, delc.optimizer_states FROM delc_user;
+GRANT SELECT ON delc.parameters, delc.optimizer_states TO delc_trainer;
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA delc TO delc_user;
 
@@ -41,11 +41,13 @@ FROM delc_user;
 -- Making data sets and models.
 REVOKE EXECUTE ON FUNCTION
     delc.train,
+    delc.resume_training,
     delc.set_alias,
     delc.drop_model
 FROM delc_user;
 GRANT EXECUTE ON FUNCTION
     delc.train,
+    delc.resume_training,
     delc.set_alias,
     delc.drop_model
 TO delc_trainer;
@@ -63,4 +65,18 @@ GRANT EXECUTE ON FUNCTION
     delc.drop_dataset,
     delc.grant_dataset,
     delc.revoke_dataset
+TO delc_trainer;
+
+-- Models in and out.
+REVOKE EXECUTE ON FUNCTION
+    delc.import_state_dict,
+    delc.import_parameters,
+    delc.export_safetensors,
+    delc.export_parameters
+FROM delc_user;
+GRANT EXECUTE ON FUNCTION
+    delc.import_state_dict,
+    delc.import_parameters,
+    delc.export_safetensors,
+    delc.export_parameters
 TO delc_trainer;

@@ -82,8 +82,8 @@ def test_a_parameter_above_the_cap_of_one_datum_is_stored_in_chunks(db: Connecti
         from delc.server import queries
         big = torch.arange(17_000_000, dtype=torch.float32).reshape(1000, 17_000)
         queries.execute("DELETE FROM delc.snapshots WHERE version_id = 1")
-        parameters.save(1, {"big": big}, frozenset({"big"}), epoch=1, is_latest=True)
-        again = parameters.load(1)["big"]
+        snapshot_id = parameters.save(1, {"big": big}, frozenset({"big"}), epoch=1, is_latest=True)
+        again = parameters.load(snapshot_id)["big"]
         return [list(again.shape), bool(torch.equal(again, big))]
         """,
     )

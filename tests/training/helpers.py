@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from delc.training.batches import MemoryBatches
-from delc.training.loop import EpochRecord
 from delc.training.options import TrainingOptions
+from delc.training.state import EpochRecord, TrainingState
 
 
 class Recorder:
@@ -26,7 +28,7 @@ class Recorder:
     def epoch_done(self, record: EpochRecord) -> None:
         self.records.append(record)
 
-    def checkpoint(self, epoch: int, module: nn.Module) -> None:
+    def checkpoint(self, epoch: int, module: nn.Module, state: Callable[[], TrainingState]) -> None:
         self.checkpoints.append(epoch)
 
 

@@ -24,7 +24,7 @@ def cost_rows(model: LoadedModel) -> list[MetricRow]:
     latency = MetricRow("latency_ms", None, _percentile(times, 50), _percentile(times, 5), _percentile(times, 95))
     return [
         MetricRow("parameters", None, float(model.version.parameters)),
-        MetricRow("stored_bytes", None, float(_stored_bytes(model.version.id))),
+        MetricRow("stored_bytes", None, float(_stored_bytes(model.version.snapshot_id))),
         MetricRow("flops", None, float(model.built.flops(1))),
         latency,
     ]
@@ -48,14 +48,12 @@ def _percentile(ordered: list[float], percent: int) -> float:
     return ordered[round((len(ordered) - 1) * percent / 100)]
 
 
-def _stored_bytes(version_id: int) -> int:
+def _stored_bytes(snapshot_id: int) -> int:
     with queries.as_owner():
-        stored: int = queries.value(_STORED_BYTES, version_id)
+        stored: int = queries.value(_STORED_BYTES, snapshot_id)
     return stored
 
 
 _STORED_BYTES = """
-    SELECT sum(delc.stored_bytes(parameter.value))::bigint
-    FROM delc.snapshots AS snapshot JOIN delc.parameters AS parameter ON parameter.snapshot_id = snapshot.id
-    WHERE snapshot.version_id = $1 AND snapshot.is_latest
+    SELECT sum(delc.stored_bytes(value))::bigint FROM delc.parameters WHERE snapshot_id = $1
 """

@@ -49,7 +49,7 @@ def _measure_and_store(
     arguments = {"model": str(version), "data": data, "split": split, "confidence": confidence, "seed": seed}
     with running("evaluate", subject=str(version), arguments=arguments, seed=seed) as run:
         found = find_data(data, split)
-        run.add_input(model_version_id=version.id)
+        run.add_input(model_version_id=version.id, epoch=version.epoch if version.snapshot else None)
         if found.dataset_version_id is not None:
             run.add_input(dataset_version_id=found.dataset_version_id, split=split)
         measured = _measure(version, found, confidence, seed)
@@ -71,7 +71,8 @@ def _measure_and_store(
 
 def _stored(version: versions.ModelVersion) -> Iterator[dict[str, Any]]:
     with queries.as_owner():
-        found = queries.rows(_LAST_EVALUATION, version.id)
+        epoch = version.epoch if version.snapshot else None
+        found = queries.rows(_LAST_EVALUATION, version.id, queries.typed(epoch, "integer"))
     if not found:
         raise UndefinedObject(
             f'no evaluation of "{version}" is stored',
@@ -92,7 +93,8 @@ _LAST_EVALUATION = """
     FROM delc.metrics AS metric
     WHERE metric.run_id = (
         SELECT run.id FROM delc.runs AS run JOIN delc.run_inputs AS input ON input.run_id = run.id
-        WHERE input.model_version_id = $1 AND run.operation = 'evaluate' AND run.outcome = 'succeeded'
+        WHERE input.model_version_id = $1 AND input.epoch IS NOT DISTINCT FROM $2
+            AND run.operation = 'evaluate' AND run.outcome = 'succeeded'
         ORDER BY run.finished_at DESC, run.id DESC LIMIT 1)
     ORDER BY metric.position
 """

@@ -39,11 +39,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Reference:
-    """A version that a run read or made: exactly one of the two ids is given."""
+    """A version that a run read or made: exactly one of the two ids is given. ``epoch`` names a model's snapshot."""
 
     dataset_version_id: int | None = None
     model_version_id: int | None = None
     split: str | None = None
+    epoch: int | None = None
 
 
 @dataclass
@@ -73,10 +74,15 @@ class Run:
         self.metrics.append(metric)
 
     def add_input(
-        self, *, dataset_version_id: int | None = None, model_version_id: int | None = None, split: str | None = None
+        self,
+        *,
+        dataset_version_id: int | None = None,
+        model_version_id: int | None = None,
+        split: str | None = None,
+        epoch: int | None = None,
     ) -> None:
-        """Notes a version that the run reads."""
-        self.inputs.append(Reference(dataset_version_id, model_version_id, split))
+        """Notes a version that the run reads; ``epoch`` where it reads another snapshot than the one in use."""
+        self.inputs.append(Reference(dataset_version_id, model_version_id, split, epoch))
 
     def add_output(self, *, dataset_version_id: int | None = None, model_version_id: int | None = None) -> None:
         """Notes a version that the run made; its row must exist when the run ends."""
@@ -182,10 +188,11 @@ _INSERT_METRICS = """
 """
 
 _INSERT_INPUTS = """
-    INSERT INTO delc.run_inputs (run_id, position, dataset_version_id, model_version_id, split)
-    SELECT $1, item.position, dataset_version_id, model_version_id, split
-    FROM ROWS FROM (jsonb_to_recordset($2) AS (dataset_version_id bigint, model_version_id bigint, split text))
-         WITH ORDINALITY AS item(dataset_version_id, model_version_id, split, position)
+    INSERT INTO delc.run_inputs (run_id, position, dataset_version_id, model_version_id, split, epoch)
+    SELECT $1, item.position, dataset_version_id, model_version_id, split, epoch
+    FROM ROWS FROM (jsonb_to_recordset($2)
+                        AS (dataset_version_id bigint, model_version_id bigint, split text, epoch integer))
+         WITH ORDINALITY AS item(dataset_version_id, model_version_id, split, epoch, position)
 """
 
 _INSERT_OUTPUTS = """

@@ -1,8 +1,8 @@
 """Models ready to predict, kept by the session.
 
-A version never changes and its id is never used twice, so what is kept here cannot become stale; whether the caller's
-snapshot shows the version is asked of the relations each time. The least recently used versions go when their
-parameters pass a quarter of ``delc.memory_limit`` together.
+A snapshot of a version never changes and its id is never used twice, so what is kept here cannot become stale; whether
+the caller's transaction sees the version is asked of the relations each time. The least recently used ones go when
+their parameters pass a quarter of ``delc.memory_limit`` together.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _kept: OrderedDict[int, LoadedModel] = OrderedDict()
 
 
 def load(version: ModelVersion) -> LoadedModel:
-    """The version with its parameters, from memory where the session has it."""
-    model = _kept.get(version.id)
+    """The version with the parameters of its snapshot, from memory where the session has it."""
+    model = _kept.get(version.snapshot_id)
     if model is None:
         model = _read(version)
-        _kept[version.id] = model
+        _kept[version.snapshot_id] = model
         _make_room()
-    _kept.move_to_end(version.id)
+    _kept.move_to_end(version.snapshot_id)
     return model
 
 
 def _read(version: ModelVersion) -> LoadedModel:
     features = FittedFeatures.from_json(version.features)
-    built = restore(Network.parse(version.network), features.input_specs(), parameters.load(version.id))
+    built = restore(Network.parse(version.network), features.input_specs(), parameters.load(version.snapshot_id))
     built.module.requires_grad_(False)  # without it, every prediction would record a graph
     return LoadedModel(version, built, features, target_from_json(version.target))
 

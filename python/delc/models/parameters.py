@@ -6,11 +6,15 @@ May predict and may read weights are two rights, so predictions read parameters 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from delc.server import interrupts, queries
+
+Array = npt.NDArray[np.generic]
 
 CHUNK_BYTES = 64 * 1024 * 1024
 """Largest part of a parameter that is stored as one datum."""
@@ -22,21 +26,37 @@ def save(
     """Stores a snapshot of all parameters; returns its id. ``learnable`` names those that training changes by
     gradients.
     """
+    snapshot_id = create_snapshot(version_id, epoch=epoch, is_latest=is_latest)
+    for name, tensor in state.items():
+        for number, chunk in enumerate(chunks(tensor)):
+            interrupts.check()
+            add_chunk(snapshot_id, name, number, tensor.shape, name in learnable, chunk)
+    return snapshot_id
+
+
+def create_snapshot(version_id: int, *, epoch: int | None, is_latest: bool) -> int:
+    """Makes a snapshot without parameters, for ``add_chunk``; returns its id."""
     with queries.as_owner():
         snapshot_id: int = queries.value(_CREATE_SNAPSHOT, version_id, queries.typed(epoch, "integer"), is_latest)
-        for name, tensor in state.items():
-            for number, chunk in enumerate(_chunks(tensor)):
-                interrupts.check()
-                queries.execute(
-                    _INSERT_PARAMETER,
-                    snapshot_id,
-                    name,
-                    queries.typed(number, "integer"),
-                    queries.typed(list(tensor.shape), "bigint[]"),
-                    name in learnable,
-                    queries.typed(chunk, "delc.tensor"),
-                )
     return snapshot_id
+
+
+def add_chunk(
+    snapshot_id: int, name: str, number: int, shape: Sequence[int], learnable: bool, chunk: torch.Tensor | Array
+) -> None:
+    """Stores a parameter (chunk 0) or one of its flat chunks, which must come as they are to be joined. ``shape``: that
+    of the whole.
+    """
+    with queries.as_owner():
+        queries.execute(
+            _INSERT_PARAMETER,
+            snapshot_id,
+            name,
+            queries.typed(number, "integer"),
+            queries.typed(list(shape), "bigint[]"),
+            learnable,
+            queries.typed(chunk, "delc.tensor"),
+        )
 
 
 def use_checkpoint(version_id: int, epoch: int) -> bool:
@@ -45,23 +65,22 @@ def use_checkpoint(version_id: int, epoch: int) -> bool:
         return queries.execute(_USE_CHECKPOINT, version_id, queries.typed(epoch, "integer")) > 0
 
 
-def load(version_id: int) -> dict[str, torch.Tensor]:
-    """The parameters that a version predicts with, by name, on memory of their own."""
+def load(snapshot_id: int) -> dict[str, torch.Tensor]:
+    """The parameters of a snapshot, by name, on memory of their own."""
     state: dict[str, list[torch.Tensor]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     with queries.as_owner():
-        names = queries.rows(_PARAMETER_NAMES, version_id)
+        names = queries.rows(_PARAMETER_NAMES, snapshot_id)
         for each in names:
             interrupts.check()
-            value = queries.value(
-                _PARAMETER_VALUE, each["snapshot_id"], each["name"], queries.typed(each["chunk"], "integer")
-            )
+            value = queries.value(_PARAMETER_VALUE, snapshot_id, each["name"], queries.typed(each["chunk"], "integer"))
             state.setdefault(each["name"], []).append(torch.as_tensor(value))
             shapes[each["name"]] = tuple(each["shape"])
-    return {name: _joined(chunks, shapes[name]) for name, chunks in state.items()}
+    return {name: joined(parts, shapes[name]) for name, parts in state.items()}
 
 
-def _chunks(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+def chunks(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensor itself where it fits into one datum, otherwise its numbers in flat pieces."""
     size = tensor.numel() * tensor.element_size()
     if size <= CHUNK_BYTES:
         yield tensor
@@ -70,8 +89,9 @@ def _chunks(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     yield from torch.split(flat, CHUNK_BYTES // tensor.element_size())
 
 
-def _joined(chunks: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
-    whole = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+def joined(parts: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+    """The tensor of that shape that ``chunks`` cut."""
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
     assert whole.numel() == math.prod(shape)
     return whole.reshape(shape)
 
@@ -89,10 +109,7 @@ _INSERT_PARAMETER = """
 """
 
 _PARAMETER_NAMES = """
-    SELECT parameter.snapshot_id, parameter.name, parameter.chunk, parameter.shape
-    FROM delc.snapshots AS snapshot JOIN delc.parameters AS parameter ON parameter.snapshot_id = snapshot.id
-    WHERE snapshot.version_id = $1 AND snapshot.is_latest
-    ORDER BY parameter.name, parameter.chunk
+    SELECT name, chunk, shape FROM delc.parameters WHERE snapshot_id = $1 ORDER BY name, chunk
 """
 
 _PARAMETER_VALUE = "SELECT value FROM delc.parameters WHERE snapshot_id = $1 AND name = $2 AND chunk = $3"

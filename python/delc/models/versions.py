@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from delc.models import snapshots
 from delc.models.names import DEFAULT_ALIAS, ModelName, parse
 from delc.networks import LayerReport
 from delc.server import queries
@@ -15,7 +16,11 @@ from delc.server.errors import UndefinedObject, nearest, unknown
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version of a model, without its parameters. The four documents are as ``delc.model_versions`` keeps them."""
+    """A version of a model, without its parameters. The four documents are as ``delc.model_versions`` keeps them.
+
+    ``snapshot_id`` and ``epoch`` are those of the snapshot that was named, or of the one that the version is used with;
+    ``snapshot`` is what names it: "#5" where it was named, otherwise empty.
+    """
 
     id: int
     model_id: int
@@ -28,9 +33,18 @@ class ModelVersion:
     options: Mapping[str, Any]
     parameters: int
     dataset_version_id: int | None
+    run_id: int | None
+    snapshot_id: int
+    epoch: int | None
+    snapshot: str = ""
+
+    @property
+    def title(self) -> str:
+        """The version as users name it, without the snapshot: ``name@7``."""
+        return f"{self.name}@{self.number}"
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.number}"
+        return f"{self.title}{self.snapshot}"
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,8 @@ class NewVersion:
 
 
 def resolve(text: str | None) -> ModelVersion:
-    """The version that ``name``, ``name@7`` or ``name@alias`` means. Raises ``UndefinedObject`` with the nearest
-    name.
+    """The version that ``name``, ``name@7`` or ``name@alias`` means, with the snapshot that ``#5``, ``#best`` or
+    ``#latest`` names. Raises ``UndefinedObject`` with the nearest name.
     """
     name = parse(text)
     with queries.as_owner():
@@ -66,7 +80,8 @@ def resolve(text: str | None) -> ModelVersion:
         if found is None:
             raise _not_found(name)
     documents = {key: json.loads(found[key]) for key in ("network", "features", "target", "options")}
-    return ModelVersion(**{**found, **documents})
+    version = ModelVersion(**{**found, **documents})
+    return version if name.snapshot is None else snapshots.choose(version, name.snapshot)
 
 
 def reserve_id() -> int:
@@ -132,9 +147,9 @@ def _not_found(name: ModelName) -> UndefinedObject:
         assert isinstance(error, UndefinedObject)
         return error
     known = [row["known"] for row in queries.rows(_KNOWN_SUFFIXES, name.model)]
-    match = nearest(str(name).partition("@")[2], known)
+    match = nearest(name.version.partition("@")[2], known)
     return UndefinedObject(
-        f'model "{name.model}" has no version "{str(name).partition("@")[2]}"',
+        f'model "{name.model}" has no version "{name.version.partition("@")[2]}"',
         detail=f"It has: {', '.join(known)}.",
         hint=f'Did you mean "{name.model}@{match}"?' if match else None,
     )
@@ -142,13 +157,16 @@ def _not_found(name: ModelName) -> UndefinedObject:
 
 _FIND_VERSION = """
     SELECT version.id, version.model_id, model.name, version.number, version.task, version.network, version.features,
-    version.target,
-           version.options, version.parameters, version.dataset_version_id
+           version.target, version.options, version.parameters, version.dataset_version_id, version.run_id,
+           used.id AS snapshot_id, used.epoch
     FROM delc.models AS model
     JOIN delc.model_versions AS version ON version.model_id = model.id
-    LEFT JOIN delc.model_aliases AS alias ON alias.version_id = version.id AND alias.model_id = model.id AND
-    alias.alias = $3 WHERE model.name = $1 AND ($2 IS NULL OR version.number = $2) AND (NOT $4 OR alias.alias IS NOT
-    NULL) ORDER BY (alias.alias IS NOT NULL) DESC, version.number DESC LIMIT 1
+    JOIN delc.snapshots AS used ON used.version_id = version.id AND used.is_latest
+    LEFT JOIN delc.model_aliases AS alias
+        ON alias.version_id = version.id AND alias.model_id = model.id AND alias.alias = $3
+    WHERE model.name = $1 AND ($2 IS NULL OR version.number = $2) AND (NOT $4 OR alias.alias IS NOT NULL)
+    ORDER BY (alias.alias IS NOT NULL) DESC, version.number DESC
+    LIMIT 1
 """
 
 _KNOWN_SUFFIXES = """

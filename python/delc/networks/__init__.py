@@ -11,7 +11,7 @@ from delc.networks.definitions import network_from
 from delc.networks.graph import Layer, Network
 from delc.networks.kinds import KINDS
 from delc.networks.module import NetworkModule
-from delc.networks.resolution import LayerReport, ResolvedNetwork, resolve
+from delc.networks.resolution import LayerReport, ResolvedNetwork, layer_giving_outputs, resolve
 from delc.networks.state import load_state
 from delc.server.inputs import InputSpec
 
@@ -27,6 +27,7 @@ __all__ = [
     "ResolvedNetwork",
     "architecture",
     "build",
+    "layer_giving_outputs",
     "load_state",
     "network_from",
     "resolve",

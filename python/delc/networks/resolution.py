@@ -112,7 +112,7 @@ def resolve(network: Network, inputs: Mapping[str, InputSpec], outputs: int | No
     an input that is not known; ``LimitExceeded`` for sizes that nothing could hold.
     """
     network = join(network, inputs)
-    open_layer = _layer_giving_outputs(network) if outputs is not None else None
+    open_layer = layer_giving_outputs(network) if outputs is not None else None
     if open_layer is not None and open_layer.arguments.get(SIZE_OF_OUTPUT) is None:
         network = _with_outputs(network, open_layer, outputs)
     arriving = values_of(inputs)
@@ -128,7 +128,7 @@ def resolve(network: Network, inputs: Mapping[str, InputSpec], outputs: int | No
     return resolved
 
 
-def _layer_giving_outputs(network: Network) -> Layer | None:
+def layer_giving_outputs(network: Network) -> Layer | None:
     """The layer whose out_features is the number of outputs: the last one, or the last before pointwise layers."""
     layer = network.output
     while find_kind(layer.kind).pointwise and len(layer.inputs) == 1 and layer.inputs[0] in network:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 from delc.datasets.versions import resolve
-from delc.features.fitted_target import Regression
 from delc.log.runs import Run, running
-from delc.models import names, parameters, versions
+from delc.models import names, versions
 from delc.models.ownership import require_owner
-from delc.networks import BuiltNetwork, build, network_from
-from delc.server import progress, settings, threads
-from delc.server.errors import InvalidParameter
+from delc.models.parents import RESUMED, WARM_START, parent
+from delc.server import progress, queries, settings, threads
+from delc.server.errors import InvalidParameter, WrongState
 from delc.server.memory import MemoryWatch
-from delc.training.loop import FitResult, fit
-from delc.training.losses import class_weight_tensor
-from delc.training.monitor import ServerMonitor
+from delc.training import starting
+from delc.training.job import Job, carry_out
 from delc.training.options import TrainingOptions
-from delc.training.rows import Prepared, Roles, RowsQuery, prepare
+from delc.training.rows import Roles
+from delc.training.starting import Rows
 
-OPTIMISER_STATES = 3
-"""Besides the parameters: gradients, and at most two moments of the optimiser."""
+DEFAULT_NETWORK = "mlp"
+"""What the SQL function trains where nothing is said; a warm start takes it for nothing said."""
 
 _NEVER_NULL = (
     "network",
@@ -34,6 +34,7 @@ _NEVER_NULL = (
     "weight_decay",
     "seed",
     "device",
+    "keep_optimizer",
 )
 
 
@@ -59,6 +60,10 @@ def train(
     thread_count: int | None,
     device: str,
     message: str | None,
+    from_model: str | None,
+    freeze: list[str] | None,
+    replace: list[str] | None,
+    keep_optimizer: bool,
 ) -> dict[str, Any]:
     """Trains a model and stores it as a new version; the row that ``delc.train`` returns."""
     used_threads = thread_count or settings.threads()
@@ -78,6 +83,7 @@ def train(
         "seed": seed,
         "threads": used_threads,
         "device": device,
+        "freeze": freeze or [],
     }
     arguments = {
         "model": model,
@@ -87,16 +93,28 @@ def train(
         "features": _json("features", features),
         **options,
         "message": message,
+        "from_model": from_model,
+        "replace": replace or [],
+        "keep_optimizer": keep_optimizer,
     }
     with running("train", subject=str(model), arguments=arguments, seed=seed) as run:
         name = names.parse(model)
-        if name.number is not None or name.alias is not None:
+        if not name.is_whole:
             raise InvalidParameter(
                 f'"{model}" names a version, but training makes a new one', hint=f'Train "{name.model}".'
             )
         require_owner(name.model)
         _refuse_null(arguments)
         return _train(run, name.model, arguments, options, MemoryWatch.begin())
+
+
+def resume_training(model: str, epochs: int | None, keep_optimizer: bool, message: str | None) -> dict[str, Any]:
+    """Goes on with a training after a checkpoint; the row that ``delc.resume_training`` returns."""
+    arguments = {"model": model, "epochs": epochs, "keep_optimizer": keep_optimizer, "message": message}
+    with running("resume_training", subject=str(model), arguments=arguments) as run:
+        version = versions.resolve(model)
+        require_owner(version.name)
+        return _resume(run, version, arguments, MemoryWatch.begin())
 
 
 def _train(
@@ -108,100 +126,90 @@ def _train(
     threads.use(options["threads"])
     version = resolve(arguments["dataset"])
     run.add_input(dataset_version_id=version.id, split="train")
-    counts = version.split_counts()
-    validation_rows = counts.get("validation", 0)
-    prepared = prepare(
-        RowsQuery(version.query("train"), counts.get("train", 0)),
-        RowsQuery(version.query("validation"), validation_rows) if validation_rows else None,
-        Roles(version.target_columns, version.key_columns, arguments["features"], arguments["task"]),
-        batch_size=options["batch_size"],
-        seed=options["seed"],
-        watch=watch,
-    )
-    checked = TrainingOptions.parse(prepared.target.task, options)
-    specs = prepared.features.input_specs()
-    built = build(
-        network_from(arguments["network"], specs, prepared.target.outputs),
-        specs,
-        prepared.target.outputs,
-        options["seed"],
-        require=lambda size, what: watch.require(size * (1 + OPTIMISER_STATES), f"training {what}"),
-    )
-    rows_at_once = min(options["batch_size"], prepared.train.rows)
-    watch.require(
-        built.activation_bytes(rows_at_once, training=True), f"a batch of {rows_at_once} rows in this network"
-    )
-    version_id = versions.reserve_id()
-    learnable = frozenset(name for name, _ in built.module.named_parameters())
-    monitor = ServerMonitor(run, version_id, checked.epochs, learnable, watch)
-    weights = _class_weights(prepared, checked)
-    result = fit(built.module, prepared.train, prepared.validation, checked, monitor, class_weights=weights)
-
-    progress.report("storing parameters")
-    number = _store(
-        run, model, version_id, version.id, prepared, built, checked, result, learnable, arguments["message"]
-    )
-    return _result_row(run, f"{model}@{number}", prepared, built, result)
-
-
-def _store(
-    run: Run,
-    model: str,
-    version_id: int,
-    dataset_version_id: int,
-    prepared: Prepared,
-    built: BuiltNetwork,
-    options: TrainingOptions,
-    result: FitResult,
-    learnable: frozenset[str],
-    message: str | None,
-) -> int:
-    used_epoch = result.best_epoch if options.early_stopping is not None else len(result.epochs)
-    if not parameters.use_checkpoint(version_id, used_epoch):
-        parameters.save(version_id, built.module.state_dict(), learnable, epoch=used_epoch, is_latest=True)
-    number = versions.create(
+    rows = Rows.of(version, options["batch_size"], options["seed"])
+    roles = Roles(version.target_columns, version.key_columns, arguments["features"], arguments["task"])
+    parents = []
+    if arguments["from_model"] is None:
+        _refuse_layers_without_model(arguments)
+        beginning = starting.fresh(rows, roles, arguments["network"], watch)
+    else:
+        found = _warm_parent(run, arguments)
+        parents = [parent(found, WARM_START, arguments["message"])]
+        beginning = starting.warm(rows, roles, found, arguments["replace"], watch)
+    job = Job(
         model,
-        run.username,
-        versions.NewVersion(
-            id=version_id,
-            run_id=run.id,
-            dataset_version_id=dataset_version_id,
-            task=prepared.target.task,
-            network=built.network.to_json(),
-            features=prepared.features.to_json(),
-            target=prepared.target.to_json(),
-            options=options.to_json(),
-            layers=built.layers,
-            parameters=built.parameters,
-            message=message,
-        ),
+        version.id,
+        beginning.prepared,
+        beginning.built,
+        TrainingOptions.parse(beginning.prepared.target.task, options),
+        arguments["message"],
+        arguments["keep_optimizer"],
+        parents,
     )
-    run.add_output(model_version_id=version_id)
-    return number
+    return carry_out(run, job, watch)
 
 
-def _result_row(run: Run, model: str, prepared: Prepared, built: BuiltNetwork, result: FitResult) -> dict[str, Any]:
-    best = result.epochs[result.best_epoch - 1]
-    return {
-        "run_id": run.id,
-        "model": model,
-        "task": prepared.target.task,
-        "epochs": len(result.epochs),
-        "best_epoch": result.best_epoch,
-        "train_loss": best.train_loss,
-        "validation_loss": best.validation_loss,
-        "metric": best.metric_name if best.validation_metric is not None else None,
-        "validation_metric": best.validation_metric,
-        "parameters": built.parameters,
-        "seconds": run.seconds,
-    }
+def _warm_parent(run: Run, arguments: dict[str, Any]) -> versions.ModelVersion:
+    """The version that a warm start takes its weights from; what would change its network or features is refused."""
+    found = versions.resolve(arguments["from_model"])
+    run.add_input(model_version_id=found.id, epoch=found.epoch if found.snapshot else None)
+    if arguments["network"] != DEFAULT_NETWORK:
+        raise InvalidParameter(
+            f'network is given, but training goes on with the network of "{found}"',
+            hint="Leave network out; delc.copy_model() makes a version with a changed network.",
+        )
+    if arguments["features"]:
+        raise InvalidParameter(
+            f'features are given, but training goes on with those of "{found}", so that its weights keep their meaning',
+            hint="Leave features out.",
+        )
+    return found
 
 
-def _class_weights(prepared: Prepared, options: TrainingOptions) -> Any:
-    target = prepared.target
-    if options.class_weights is None or isinstance(target, Regression):
-        return None
-    return class_weight_tensor(target.task, options.class_weights, target.labels, target.counts, prepared.train.rows)
+def _refuse_layers_without_model(arguments: dict[str, Any]) -> None:
+    if arguments["replace"]:
+        raise InvalidParameter(
+            f"replace is {arguments['replace']}, but there are no weights to be replaced",
+            hint="Name the version to begin with: from_model => 'name@7'.",
+        )
+
+
+def _resume(run: Run, version: versions.ModelVersion, arguments: dict[str, Any], watch: MemoryWatch) -> dict[str, Any]:
+    if version.dataset_version_id is None or "batch_size" not in version.options:
+        raise WrongState(f'"{version}" was not made by training, so there is no training to go on with')
+    progress.report("reading rows")
+    planned = TrainingOptions.from_json(version.options)
+    options = dataclasses.replace(
+        planned, epochs=planned.epochs if arguments["epochs"] is None else arguments["epochs"]
+    )
+    run.seed = options.seed
+    threads.use(options.threads or settings.threads())
+    data = resolve(_dataset_title(version.dataset_version_id))
+    run.add_input(dataset_version_id=data.id, split="train")
+    run.add_input(model_version_id=version.id, epoch=version.epoch)
+    beginning, state = starting.again(Rows.of(data, options.batch_size, options.seed), version, watch)
+    job = Job(
+        version.name,
+        data.id,
+        beginning.prepared,
+        beginning.built,
+        TrainingOptions.from_json(options.to_json()),
+        arguments["message"],
+        arguments["keep_optimizer"],
+        [parent(version, RESUMED, arguments["message"])],
+        state,
+    )
+    return carry_out(run, job, watch)
+
+
+def _dataset_title(version_id: int) -> str:
+    with queries.as_owner():
+        title: str = queries.value(
+            "SELECT dataset.name || '@' || version.number FROM delc.dataset_versions AS version"
+            " JOIN delc.datasets AS dataset ON dataset.id = version.dataset_id WHERE version.id = $1",
+            version_id,
+        )
+    return title
 
 
 def _refuse_null(arguments: dict[str, Any]) -> None:

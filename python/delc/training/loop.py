@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -27,35 +28,32 @@ from delc.training.metrics import ValidationMetric, validation_metric
 from delc.training.optimizers import build_optimizer
 from delc.training.options import TrainingOptions
 from delc.training.schedules import Schedule, build_schedule
+from delc.training.selection import select_layers
+from delc.training.state import EpochRecord, TrainingState, optimizer_slots, restore_optimizer
 
 LOSSES_HELD_ON_DEVICE = 16
 """Losses of so many batches stay on a CUDA device before they are read, because each reading waits for the device."""
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch gave. Losses are means over rows; the training loss is that of the weights as they changed.
-
-    ``validation_metric`` is accuracy, micro-averaged F1 or R² (``metric_name``), None without validation rows or where
-    it is not defined. ``learning_rate`` is the one of the last batch, ``seconds`` include validation.
+class FitResult:
+    """What training gave. ``best`` has the lowest validation loss, or is the last epoch without validation rows; where
+    training went on from a checkpoint it may lie before the first of ``epochs``.
     """
 
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    validation_metric: float | None
-    metric_name: str
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What training gave. ``best_epoch`` has the lowest validation loss, or is the last one without validation rows."""
-
     epochs: list[EpochRecord]
-    best_epoch: int
+    best: EpochRecord
     stopped_early: bool
+
+    @property
+    def best_epoch(self) -> int:
+        """The number of the best epoch."""
+        return self.best.epoch
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of the last epoch."""
+        return self.epochs[-1].epoch
 
 
 class Monitor(Protocol):
@@ -67,8 +65,10 @@ class Monitor(Protocol):
     def epoch_done(self, record: EpochRecord) -> None:
         """Called after every epoch."""
 
-    def checkpoint(self, epoch: int, module: Module) -> None:
-        """Called every ``checkpoint_every`` epochs; the weights lie on the training device and go on changing."""
+    def checkpoint(self, epoch: int, module: Module, state: Callable[[], TrainingState]) -> None:
+        """Called every ``checkpoint_every`` epochs; the weights lie on the training device and go on changing.
+        ``state()`` copies what else a training that goes on from here needs.
+        """
 
 
 class NonFiniteLoss(InvalidData):
@@ -95,13 +95,17 @@ def fit(
     monitor: Monitor,
     *,
     class_weights: Tensor | None = None,
+    start: TrainingState | None = None,
+    checkpoint_last: bool = False,
 ) -> FitResult:
     """Train ``module`` in place on ``train``; it ends on the processor, in evaluation mode.
 
     ``module(inputs)`` takes a dict of tensors (rows, …) and gives (rows, outputs); see ``losses`` for the targets. In
     validation targets, the class −1 is a label never seen in training: wrong, and left out of the loss.
     ``class_weights`` (labels,) come from ``losses.class_weight_tensor``. With early stopping the module ends with the
-    weights of the best epoch.
+    weights of the best epoch. ``start`` goes on after a checkpoint, whose weights the module has: the epochs that
+    follow are, bit for bit, those of a training that was not interrupted. ``checkpoint_last`` makes a checkpoint after
+    the last epoch as well.
 
     Raises InvalidData for no rows, NonFiniteLoss, InvalidParameter for options that do not fit the network, rows or
     machine, LimitExceeded when the device's memory is full, and whatever ``monitor`` raises.
@@ -109,12 +113,13 @@ def fit(
     if validation is not None and validation.rows == 0:
         validation = None
     _check(train, validation, options, class_weights)
+    _check_start(start, options)
     device = resolve_device(options.device)
     module.to(device)
     try:
         with _reproducible(device):
             weights = None if class_weights is None else class_weights.to(device)
-            return _Run(module, train, validation, options, monitor, device, weights).fit()
+            return _Run(module, train, validation, options, monitor, device, weights).fit(start, checkpoint_last)
     except torch.OutOfMemoryError as error:
         raise LimitExceeded(
             f"the memory of device {device} is full with batch_size {options.batch_size}",
@@ -138,6 +143,14 @@ def _check(train: Batches, validation: Batches | None, options: TrainingOptions,
         raise InvalidParameter("class_weights were not resolved to one weight per label")
 
 
+def _check_start(start: TrainingState | None, options: TrainingOptions) -> None:
+    if start is not None and start.epoch >= options.epochs:
+        raise InvalidParameter(
+            f"epochs is {options.epochs}, but {start.epoch} epochs of the training are done",
+            hint="epochs counts from the beginning of the training: choose a greater number.",
+        )
+
+
 class _Run:
     """One run of training: what its steps share."""
 
@@ -157,6 +170,7 @@ class _Run:
         self.options = options
         self.monitor = monitor
         self.device = device
+        self.frozen = _freeze(module, options.freeze)
         self.loss: Loss = build_loss(options.task, options.loss, class_weights)
         self.optimizer = build_optimizer(
             module, options.optimizer, options.optimizer_arguments, options.learning_rate, options.weight_decay
@@ -164,26 +178,45 @@ class _Run:
         self.schedule: Schedule = build_schedule(options.schedule, options.epochs, self.optimizer)
         self.parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def fit(self) -> FitResult:
+    def fit(self, start: TrainingState | None, checkpoint_last: bool) -> FitResult:
         """All epochs, or fewer with early stopping."""
         records: list[EpochRecord] = []
         best = _Best(keep=self.options.early_stopping is not None)
-        stopped = False
-        for epoch in range(1, self.options.epochs + 1):
+        if start is not None:
+            self._restore(start, best)
+        stop = False
+        for epoch in range(1 if start is None else start.epoch + 1, self.options.epochs + 1):
             record = self._epoch(epoch)
             records.append(record)
             watched = record.train_loss if record.validation_loss is None else record.validation_loss
             self.schedule.after_epoch(watched)
-            if record.validation_loss is not None:
-                best.see(epoch, record.validation_loss, self.module)
+            best.see(record, self.module)
             self.monitor.epoch_done(record)
-            if self.options.checkpoint_every is not None and epoch % self.options.checkpoint_every == 0:
-                self.monitor.checkpoint(epoch, self.module)
-            if self.options.early_stopping is not None and epoch - best.epoch >= self.options.early_stopping:
-                stopped = epoch < self.options.epochs
+            stop = self._has_waited_enough(epoch, best)
+            if self._is_checkpoint(epoch, checkpoint_last and (stop or epoch == self.options.epochs)):
+                self.monitor.checkpoint(epoch, self.module, partial(self._state, epoch, best))
+            if stop:
                 break
         best.restore(self.module)
-        return FitResult(records, best.epoch if self.validation is not None else len(records), stopped)
+        stopped = stop and records[-1].epoch < self.options.epochs
+        return FitResult(records, best.record or records[-1], stopped)
+
+    def _has_waited_enough(self, epoch: int, best: _Best) -> bool:
+        patience = self.options.early_stopping
+        return patience is not None and best.record is not None and epoch - best.record.epoch >= patience
+
+    def _is_checkpoint(self, epoch: int, wanted: bool) -> bool:
+        every = self.options.checkpoint_every
+        return wanted or (every is not None and epoch % every == 0)
+
+    def _state(self, epoch: int, best: _Best) -> TrainingState:
+        slots = optimizer_slots(self.optimizer, self.module)
+        return TrainingState(epoch, slots, self.schedule.state(), best.record, best.weights_unless(epoch))
+
+    def _restore(self, start: TrainingState, best: _Best) -> None:
+        restore_optimizer(self.optimizer, self.module, start.optimizer)
+        self.schedule.restore(start.schedule)
+        best.resume(start, self.module)
 
     def _epoch(self, epoch: int) -> EpochRecord:
         started = time.perf_counter()
@@ -206,6 +239,8 @@ class _Run:
     def _train(self, epoch: int) -> float:
         """One pass over the training rows; gives the mean loss over rows."""
         self.module.train()
+        for layer in self.frozen:
+            layer.eval()  # running statistics are part of what does not change
         batches = self.train.batches
         losses = _Losses(self.device)
         with _closed_after(self.train.epoch(epoch)) as rows:
@@ -322,28 +357,57 @@ class _Best:
     """The epoch of the lowest validation loss, and where ``keep`` is set a copy of its weights."""
 
     def __init__(self, keep: bool) -> None:
-        self.epoch = 0
+        self.record: EpochRecord | None = None
         self._keep = keep
-        self._loss = math.inf
-        self._state: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
 
-    def see(self, epoch: int, loss: float, module: Module) -> None:
-        """Remember the epoch when it is the best so far."""
-        if self.epoch > 0 and loss >= self._loss:
+    def see(self, record: EpochRecord, module: Module) -> None:
+        """Remember the epoch when it is the best so far; without validation rows there is none."""
+        if record.validation_loss is None or not self._is_beaten_by(record.validation_loss):
             return
-        self.epoch, self._loss = epoch, loss
-        if not self._keep:
-            return
-        for name, tensor in module.state_dict().items():
-            if name in self._state:
-                self._state[name].copy_(tensor)
-            else:
-                self._state[name] = tensor.detach().clone()
+        self.record = record
+        if self._keep:
+            self._copy(module.state_dict())
+
+    def weights_unless(self, epoch: int) -> dict[str, Tensor]:
+        """The weights of the best epoch on the processor; none when that is this epoch, or none are kept."""
+        if self.record is None or self.record.epoch == epoch:
+            return {}
+        return {name: tensor.cpu().clone() for name, tensor in self._weights.items()}
+
+    def resume(self, start: TrainingState, module: Module) -> None:
+        """Goes on from a checkpoint, whose weights the module has."""
+        self.record = start.best
+        if self._keep and start.best is not None:
+            self._copy(start.best_weights or module.state_dict())
 
     def restore(self, module: Module) -> None:
         """Put the best weights back, where they were kept."""
-        if self._state:
-            module.load_state_dict(self._state)
+        if self._weights:
+            module.load_state_dict(self._weights)
+
+    def _is_beaten_by(self, loss: float) -> bool:
+        return self.record is None or self.record.validation_loss is None or loss < self.record.validation_loss
+
+    def _copy(self, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in state.items():
+            if name in self._weights:
+                self._weights[name].copy_(tensor)
+            else:
+                self._weights[name] = tensor.detach().clone()
+
+
+def _freeze(module: Module, patterns: Sequence[str]) -> list[Module]:
+    """Takes the layers of these names or patterns out of training; gives their modules."""
+    layers = dict(module.named_children())
+    frozen = [layers[name] for name in select_layers(patterns, layers, 'in "freeze"')]
+    for layer in frozen:
+        layer.requires_grad_(False)
+    if frozen and not any(parameter.requires_grad for parameter in module.parameters()):
+        raise InvalidParameter(
+            f"freeze is {list(patterns)}, which leaves no layer to train", detail=f"The layers are {', '.join(layers)}."
+        )
+    return frozen
 
 
 def _like(output: Tensor, target: Tensor, task: str) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from delc.log.runs import Metric, Run
-from delc.models import parameters
+from delc.models import parameters, training_states
 from delc.server import interrupts, progress
 from delc.server.memory import MemoryWatch
-from delc.training.loop import EpochRecord
+from delc.training.state import EpochRecord, TrainingState, to_store
 
 BATCHES_BETWEEN_MEMORY_CHECKS = 16
 
@@ -16,12 +18,21 @@ BATCHES_BETWEEN_MEMORY_CHECKS = 16
 class ServerMonitor:
     """The training loop's monitor inside the server."""
 
-    def __init__(self, run: Run, version_id: int, epochs: int, learnable: frozenset[str], watch: MemoryWatch) -> None:
+    def __init__(
+        self,
+        run: Run,
+        version_id: int,
+        epochs: int,
+        learnable: frozenset[str],
+        watch: MemoryWatch,
+        keep_optimizer: bool = False,
+    ) -> None:
         self._run = run
         self._version_id = version_id
         self._epochs = epochs
         self._learnable = learnable
         self._watch = watch
+        self._keep_optimizer = keep_optimizer
 
     def batch_done(self, epoch: int, batch: int, batches: int, loss: float | None) -> None:
         """Polls for a cancel, reports, and now and then looks at the memory."""
@@ -51,9 +62,13 @@ class ServerMonitor:
                 self._run.add_metric(Metric(metric, value, split, record.epoch))
         progress.notice(_line(record, self._epochs))
 
-    def checkpoint(self, epoch: int, module: torch.nn.Module) -> None:
-        """Stores the parameters as they are."""
-        parameters.save(self._version_id, module.state_dict(), self._learnable, epoch=epoch, is_latest=False)
+    def checkpoint(self, epoch: int, module: torch.nn.Module, state: Callable[[], TrainingState]) -> None:
+        """Stores the parameters as they are, and where asked what a training that goes on from here needs."""
+        snapshot_id = parameters.save(
+            self._version_id, module.state_dict(), self._learnable, epoch=epoch, is_latest=False
+        )
+        if self._keep_optimizer:
+            training_states.save(snapshot_id, *to_store(state()))
 
 
 def _line(record: EpochRecord, epochs: int) -> str:

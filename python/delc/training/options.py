@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from delc.server.errors import InvalidParameter, unknown
-from delc.training.arguments import Reader, integer, number, optional
+from delc.training.arguments import Reader, integer, listing, number, optional, refuse
 from delc.training.devices import check_device_name
 from delc.training.losses import TASKS, read_class_weights, read_loss
 from delc.training.optimizers import read_optimizer
 from delc.training.schedules import read_schedule
 
 GREATEST_SEED = 2**63 - 1
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise refuse(name, value, "the name of a layer, or a pattern such as conv*")
+    return value
+
 
 _PLAIN: dict[str, Reader] = {
     "epochs": integer(1, 1_000_000),
@@ -27,6 +34,7 @@ _PLAIN: dict[str, Reader] = {
     "seed": integer(0, GREATEST_SEED),
     "threads": optional(integer(1, 4096)),
     "device": check_device_name,
+    "freeze": listing(_text, least=0),
 }
 
 
@@ -37,7 +45,8 @@ class TrainingOptions:
     ``schedule`` and ``loss`` are objects with a "name" and every argument. ``class_weights`` is as the user gave it:
     "balanced", {label: weight} or a list; ``losses.class_weight_tensor`` resolves it. ``gradient_clip`` is the
     greatest L2 norm of all gradients together, ``early_stopping`` the epochs to wait for a lower validation loss,
-    ``checkpoint_every`` epochs between checkpoints; None turns each off.
+    ``checkpoint_every`` epochs between checkpoints; None turns each off. ``freeze`` names layers, or patterns of
+    them, that training leaves as they are.
     """
 
     task: str
@@ -56,6 +65,7 @@ class TrainingOptions:
     seed: int = 0
     threads: int | None = None
     device: str = "cpu"
+    freeze: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
     def parse(cls, task: str, values: Mapping[str, Any]) -> TrainingOptions:

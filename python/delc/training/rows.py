@@ -16,6 +16,7 @@ from torch import Tensor
 from delc.features import FeatureFitter, FittedFeatures, RowLayout, plan_features
 from delc.features.fitted_target import FittedTarget
 from delc.features.plan import FeaturePlan
+from delc.features.target_continuing import continue_target
 from delc.features.target_fitting import TargetFitter
 from delc.features.target_plan import TargetPlan, plan_target
 from delc.server import interrupts, packing, queries
@@ -73,6 +74,61 @@ def prepare(
     )
 
 
+def prepare_again(
+    train: RowsQuery,
+    validation: RowsQuery | None,
+    features: FittedFeatures,
+    target: FittedTarget,
+    *,
+    batch_size: int,
+    seed: int,
+    watch: MemoryWatch,
+) -> Prepared:
+    """The same batches as before, with the features and the target that were fitted then."""
+    columns = queries.describe(train.text)
+    batches = _Batches(features, target, batch_size, seed, watch)
+    return Prepared(
+        features,
+        target,
+        batches.of_query(train, columns, shuffle=True),
+        None if validation is None else batches.of_query(validation, columns),
+    )
+
+
+def prepare_continued(
+    train: RowsQuery,
+    validation: RowsQuery | None,
+    roles: Roles,
+    features: FittedFeatures,
+    target: FittedTarget,
+    *,
+    batch_size: int,
+    seed: int,
+    watch: MemoryWatch,
+) -> Prepared:
+    """Batches of other rows for the features that another model was fitted with, so that its weights keep their
+    meaning, and for its target where the rows have no other (see ``delc.features.target_continuing``).
+    """
+    columns = queries.describe(train.text)
+    by_name = {column.name: column for column in columns}
+    same_columns = tuple(roles.target) == target.names
+    plan = plan_target(
+        [by_name[name] for name in roles.target],
+        target.task if same_columns and roles.task == "auto" else roles.task,
+    )
+    layout = features.layout_for(columns, target=plan)
+    reading = _Reading(train, layout, *packing.measure(train.text, layout.pack, layout.widths))
+    fitted, chunks = _fit_target(plan, reading, watch)
+    continued = continue_target(target, fitted)
+    batches = _Batches(features, continued, batch_size, seed, watch)
+    return Prepared(
+        features,
+        continued,
+        batches.of(reading, chunks, shuffle=True),
+        None if validation is None else batches.of_query(validation, columns),
+    )
+
+
 @dataclass(frozen=True)
 class _Reading:
     """How a query is read: its layout with known widths, and bytes per packed row."""
@@ -116,6 +172,21 @@ def _fit(
     return feature_fitter.finish(), target_fitter.finish(), kept
 
 
+def _fit_target(
+    target: TargetPlan, reading: _Reading, watch: MemoryWatch
+) -> tuple[FittedTarget, list[PackedBatch] | None]:
+    """One pass over the training rows for the target alone."""
+    fitter = TargetFitter(target, reading.layout)
+    kept: list[PackedBatch] | None = [] if reading.packed_bytes <= watch.limit_bytes // KEPT_SHARE else None
+    for chunk in reading.chunks():
+        interrupts.check()
+        watch.check()
+        fitter.update(chunk)
+        if kept is not None:
+            kept.append(chunk)
+    return fitter.finish(), kept
+
+
 class _Batches:
     """Makes batches of rows with fitted features and target."""
 
@@ -130,12 +201,12 @@ class _Batches:
         specs = features.input_specs().values()
         self.row_bytes = sum(math.prod(spec.shape) * (8 if spec.dtype == "int64" else 4) for spec in specs)
 
-    def of_query(self, query: RowsQuery, columns: list[QueryColumn]) -> Batches:
-        """Batches of a query whose columns are those of the training rows; not shuffled."""
+    def of_query(self, query: RowsQuery, columns: list[QueryColumn], *, shuffle: bool = False) -> Batches:
+        """Batches of a query whose columns are those of the training rows."""
         layout = self.features.layout_for(columns, target=self.target)
         reading = _Reading(query, layout, *packing.measure(query.text, layout.pack, layout.widths))
         fits = reading.packed_bytes <= self.watch.limit_bytes // KEPT_SHARE
-        return self.of(reading, list(reading.chunks()) if fits else None, shuffle=False)
+        return self.of(reading, list(reading.chunks()) if fits else None, shuffle=shuffle)
 
     def of(self, reading: _Reading, chunks: list[PackedBatch] | None, *, shuffle: bool) -> Batches:
         """Batches in memory where ``chunks`` are given and their tensors have room, else read anew each epoch."""

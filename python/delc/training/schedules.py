@@ -82,6 +82,12 @@ class Schedule(Protocol):
     def after_epoch(self, loss: float) -> None:
         """``loss``: of the validation rows, or of the training rows where there are none."""
 
+    def state(self) -> dict[str, Any]:
+        """What the schedule remembers of the epochs so far, as JSON."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what ``state`` gave."""
+
 
 def build_schedule(schedule: Mapping[str, Any], epochs: int, optimizer: torch.optim.Optimizer) -> Schedule:
     """The schedule over ``epochs`` of training for the optimiser; ``schedule`` is what ``read_schedule`` gave."""
@@ -115,6 +121,13 @@ class Timed:
     def after_epoch(self, loss: float) -> None:
         """Time alone counts here."""
 
+    def state(self) -> dict[str, Any]:
+        """Nothing: time alone counts here."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Time alone counts here."""
+
 
 class Plateau:
     """Multiplies the rates by "factor" when the loss has not fallen, by a share "threshold", for "patience" epochs."""
@@ -143,6 +156,16 @@ class Plateau:
         if self._epochs_since_best > self._schedule["patience"]:
             self._scale *= self._schedule["factor"]
             self._epochs_since_best = 0
+
+    def state(self) -> dict[str, Any]:
+        """The lowest loss (None before the first epoch), the epochs since, and what the rates are multiplied by."""
+        best = None if math.isinf(self._best) else self._best
+        return {"best": best, "epochs_since_best": self._epochs_since_best, "scale": self._scale}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what ``state`` gave."""
+        self._best = math.inf if state["best"] is None else float(state["best"])
+        self._epochs_since_best, self._scale = int(state["epochs_since_best"]), float(state["scale"])
 
 
 def _warmup_share(schedule: Mapping[str, Any], done: float) -> float:

@@ -1,6 +1,6 @@
 """The iris example of Apache MADlib's deep-learning tutorial: 4-10-10-3, 193 parameters, 120 rows to train on.
 
-The other 30 are to test. Theirs reaches 0.70 on the test rows (https://madlib.apache.org, "Fit" of the deep-learning module).
+The other 30 are to test; theirs reaches 0.70 on them (https://madlib.apache.org, deep learning, "Fit").
 """
 
 from __future__ import annotations

@@ -62,6 +62,15 @@ def execute(sql: str, *parameters: Any) -> int:
     return int(_run(sql, parameters).nrows())
 
 
+def stream(sql: str, rows_at_once: int = 1) -> Iterator[dict[str, Any]]:
+    """The rows of a query, of which few are in memory at a time. It goes on running as they are asked for: never ask
+    inside ``as_owner()`` for rows of a text that the caller gave.
+    """
+    cursor = plpy.cursor(sql)
+    while batch := cursor.fetch(rows_at_once):
+        yield from (dict(row) for row in batch)
+
+
 @contextmanager
 def as_owner() -> Iterator[None]:
     """Runs the queries in the block with the rights of the extension's owner and the search path ``pg_catalog``.

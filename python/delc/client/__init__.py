@@ -1,0 +1,20 @@
+"""delc for applications: tensors as numpy arrays, models and data sets in one COPY.
+
+Needs numpy and psycopg only; torch is imported where tensors or modules of torch are asked for or given.
+
+    import psycopg, delc.client
+
+    connection = psycopg.connect("dbname=delc")
+    delc.client.register(connection)
+"""
+
+from __future__ import annotations
+
+from delc.client.adapters import register
+from delc.client.calls import evaluate, predict, predict_rows, train
+from delc.client.pulling import pull
+from delc.client.pushing import push
+from delc.client.rows import read
+from delc.client.wire import BFLOAT16
+
+__all__ = ["BFLOAT16", "evaluate", "predict", "predict_rows", "pull", "push", "read", "register", "train"]

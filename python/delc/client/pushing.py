@@ -1,0 +1,128 @@
+"""Weights from the application into the database: one COPY, then one function that makes the version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from delc.client import copying
+from delc.client.wire import dense, header
+
+CHUNK_BYTES = 64 * 1024 * 1024
+"""Larger parameters travel in several rows."""
+
+_TABLE = "delc_pushed_parameters"
+
+
+def push(
+    connection: Connection[Any],
+    model: str,
+    source: Any,
+    *,
+    network: str | Sequence[Any] | Mapping[str, Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    features: Mapping[str, Any] | None = None,
+    task: str | None = None,
+    target: Sequence[str] | str | None = None,
+    based_on: str | None = None,
+    message: str | None = None,
+) -> str:
+    """Stores a module or its state as a new version of ``model``; returns the version's name, ``model@7``.
+
+    ``source``: a ``torch.nn.Module``, or a mapping from names to numpy arrays or torch tensors, such as a
+    ``state_dict()``. ``network``: the layers as JSON values (docs/layers.md) or an architecture's name; a module's are
+    traced where it is not given. ``input_shape``: one row's shape without the rows. ``labels``: the classes in the
+    order of the outputs, or names for the numbers that the network gives. ``columns``: names of the input's numbers
+    where they are columns of a table. ``features``: what several inputs are, see ``delc.import_parameters``.
+    ``task``: classification, multilabel or regression. ``target``: the column that ``evaluate`` compares with.
+    ``based_on``: the version that network, inputs and labels are taken from where they are not given; by default the
+    model itself where it exists.
+
+    Parameters travel in one COPY in the binary format and are stored bit for bit. It works in the transaction that is
+    under way, or in one of its own. Raises ``psycopg.Error`` with what the server says, ``TypeError`` for values that
+    are no tensors.
+    """
+    state, traced = _state_of(source, needs_network=network is None and based_on is None, connection=connection)
+    options = {
+        "network": _network_text(network if network is not None else traced),
+        "input_shape": None if input_shape is None else list(input_shape),
+        "labels": None if labels is None else [str(label) for label in labels],
+        "columns": None if columns is None else list(columns),
+        "features": None if features is None else json.dumps(features),
+        "task": task,
+        "target": [target] if isinstance(target, str) else None if target is None else list(target),
+        "based_on": based_on,
+        "message": message,
+    }
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{_TABLE}")
+        cursor.execute(
+            f"CREATE TEMP TABLE {_TABLE} (name text, chunk integer, shape bigint[], value delc.tensor) ON COMMIT DROP"
+        )
+        with cursor.copy(f"COPY pg_temp.{_TABLE} FROM STDIN (FORMAT binary)") as copy:
+            copy.write(copying.SIGNATURE)
+            for row in _rows(state):
+                copy.write(row)
+            copy.write(copying.END)
+        query = f"SELECT name, chunk, shape, value FROM pg_temp.{_TABLE} ORDER BY name, chunk"
+        cursor.execute(_IMPORT, {"model": model, "query": query, **options})
+        found = cursor.fetchone()
+        cursor.execute(f"DROP TABLE pg_temp.{_TABLE}")
+    assert found is not None
+    name = found[0] if isinstance(found, tuple) else next(iter(dict(found).values()))
+    return str(name)
+
+
+_IMPORT = """
+    SELECT delc.import_parameters(%(model)s::text, %(query)s::text, network => %(network)s::text,
+        input_shape => %(input_shape)s::integer[], labels => %(labels)s::text[], columns => %(columns)s::text[],
+        features => %(features)s::jsonb, task => %(task)s::text, target => %(target)s::text[],
+        based_on => %(based_on)s::text, message => %(message)s::text)
+"""
+
+
+def _state_of(source: Any, *, needs_network: bool, connection: Connection[Any]) -> tuple[Mapping[str, Any], Any]:
+    """The tensors by name, and the network that a module is, where that is needed."""
+    if isinstance(source, Mapping):
+        return source, None
+    if not hasattr(source, "state_dict"):
+        raise TypeError(f"a {type(source).__name__} cannot be pushed; give a torch.nn.Module or a mapping of tensors")
+    state = {str(name): tensor for name, tensor in source.state_dict().items()}
+    if not needs_network:
+        return state, None
+    from delc.exchange.tracing import trace
+
+    traced = trace(source)
+    return traced.rename(state), traced.network.to_json()
+
+
+def _network_text(network: Any) -> str | None:
+    return network if network is None or isinstance(network, str) else json.dumps(network)
+
+
+def _rows(state: Mapping[str, Any]) -> Iterator[bytes]:
+    """The rows (name, chunk, shape, value) of all parameters."""
+    for name, value in state.items():
+        dtype, shape, numbers = dense(value)
+        size = len(numbers)
+        count = max(1, -(-size // CHUNK_BYTES))
+        step = CHUNK_BYTES if count > 1 else size
+        elements = max(1, _elements(shape))
+        for chunk in range(count):
+            part = numbers[chunk * step : (chunk + 1) * step]
+            shape_of_part = shape if count == 1 else (len(part) * elements // size,)
+            yield copying.written_row(
+                [[name.encode()], copying.integer(chunk), copying.bigints(shape), [header(dtype, shape_of_part), part]]
+            )
+
+
+def _elements(shape: Sequence[int]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product

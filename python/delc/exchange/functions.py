@@ -1,0 +1,126 @@
+"""The room's SQL functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from delc.exchange import exporting, safetensors_file, torch_file
+from delc.exchange.chunks import cut, from_rows
+from delc.exchange.interface import Description
+from delc.exchange.storing import Incoming, import_model
+from delc.models import versions
+from delc.server import queries
+from delc.server.errors import InvalidParameter
+from delc.server.memory import MemoryWatch
+
+Texts = Sequence[str] | None
+
+
+def import_state_dict(
+    model: str,
+    weights: bytes,
+    network: str | None,
+    input_shape: Sequence[int] | None,
+    labels: Texts,
+    columns: Texts,
+    features: str | None,
+    task: str | None,
+    target: Texts,
+    based_on: str | None,
+    message: str | None,
+) -> str:
+    """A safetensors file, or one that torch.save wrote, as a new version."""
+    described = _description(network, input_shape, labels, columns, features, task, target, based_on, message)
+    return import_model("import_state_dict", model, described, lambda watch: _state_dict(_bytes(weights, watch), watch))
+
+
+def _state_dict(data: memoryview, watch: MemoryWatch) -> Incoming:
+    if not safetensors_file.looks_like_one(data):
+        return Incoming(cut(torch_file.read(data, watch.require)))
+    tensors, metadata = safetensors_file.read(data)
+    documents = {
+        name: _json(f"the file's delc.{name}", metadata[f"delc.{name}"])
+        for name in ("network", "features", "target")
+        if f"delc.{name}" in metadata
+    }
+    return Incoming(cut(tensors), documents=documents)
+
+
+def import_parameters(
+    model: str,
+    query: str,
+    network: str | None,
+    input_shape: Sequence[int] | None,
+    labels: Texts,
+    columns: Texts,
+    features: str | None,
+    task: str | None,
+    target: Texts,
+    based_on: str | None,
+    message: str | None,
+) -> str:
+    """The rows (name, chunk, shape, value) of a query as a new version; few of them are in memory at a time."""
+    described = _description(network, input_shape, labels, columns, features, task, target, based_on, message)
+    return import_model("import_parameters", model, described, lambda watch: _rows(query))
+
+
+def _rows(query: str | None) -> Incoming:
+    if query is None:
+        raise InvalidParameter("the query is NULL")
+    types = {column.name: column.type for column in queries.describe(query)}
+    wanted = {"name": "text", "value": "delc.tensor"}
+    optional = {"chunk": "integer", "shape": "bigint[]"}
+    for name, type_name in {**wanted, **{name: optional[name] for name in optional if name in types}}.items():
+        if types.get(name, "").removeprefix("delc.") != type_name.removeprefix("delc."):
+            raise InvalidParameter(
+                f'the query has no column "{name}" of type {type_name}',
+                detail=f"It has: {', '.join(f'{column} {kind}' for column, kind in types.items())}.",
+                hint="Give name text and value delc.tensor; for pieces also chunk integer and shape bigint[].",
+            )
+    return Incoming(from_rows(queries.stream(query)))
+
+
+def export_safetensors(model: str) -> bytes:
+    """The file."""
+    return exporting.safetensors(versions.resolve(model))
+
+
+def find_snapshot(model: str) -> int:
+    """The id of the snapshot that a name means: by default the one that the version predicts with."""
+    return versions.resolve(model).snapshot_id
+
+
+def model_document(model: str) -> str:
+    """Task, network, features and target as JSON."""
+    return json.dumps(exporting.document(versions.resolve(model)))
+
+
+def _bytes(value: bytes | None, watch: MemoryWatch) -> memoryview:
+    if value is None:
+        raise InvalidParameter("the file is NULL", hint="Give its bytes, for example pg_read_binary_file('…').")
+    watch.require(2 * len(value), "the file")
+    return memoryview(value)
+
+
+def _description(
+    network: str | None,
+    input_shape: Sequence[int] | None,
+    labels: Texts,
+    columns: Texts,
+    features: str | None,
+    task: str | None,
+    target: Texts,
+    based_on: str | None,
+    message: str | None,
+) -> Description:
+    told = None if features is None else _json("features", features)
+    return Description(network, input_shape, labels, columns, told, task, target, based_on, message)
+
+
+def _json(what: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(f"{what} is not JSON", detail=str(error)[:200]) from None

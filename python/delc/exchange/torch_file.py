@@ -1,0 +1,86 @@
+"""Files that torch.save wrote, read without running what is in them."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import torch
+
+from delc.server.errors import InvalidData
+
+ZIP = b"PK\x03\x04"
+PROGRAM_MEMBERS = ("archive_format", "serialized_exported_program.json")
+"""What only exported programs have."""
+
+NESTED = ("state_dict", "model_state_dict", "model")
+"""Under these names training scripts keep the parameters beside other things."""
+
+SAVE_AS = (
+    "Save the parameters alone, from the Python that has the model:"
+    " safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
+)
+
+
+def read(data: memoryview, require: Callable[[int, str], None]) -> list[tuple[str, torch.Tensor]]:
+    """The tensors of a saved ``state_dict``, in their order.
+
+    Only files of tensors are read (``weights_only``); whatever would run code is refused with ``InvalidData``.
+    ``require`` is asked before memory is taken for tensors that are larger than what the file holds of them.
+    """
+    if data[:4] != ZIP:
+        _refuse("it is a pickle file or something else, not the zip archive that torch.save writes")
+    _check_archive(data)
+    try:
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InvalidData(
+            "the file holds more than tensors, and pickled objects are never loaded: they can run any code",
+            detail=str(error).splitlines()[0][:300],
+            hint=SAVE_AS,
+        ) from None
+    except (RuntimeError, ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError, OSError) as error:
+        _refuse(str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
+    return _tensors(loaded, require)
+
+
+def _check_archive(data: memoryview) -> None:
+    """torch.save stores without compressing; a compressed member could unfold into any size."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        _refuse(f"the archive is damaged ({error})")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        _refuse("its archive is compressed, which torch.save never does")
+    if sum(member.file_size for member in members) > len(data):
+        _refuse("the members of its archive overlap")
+    if any(member.filename.endswith(PROGRAM_MEMBERS) for member in members):
+        raise InvalidData("this is an exported program", hint="Use delc.import_program().")
+
+
+def _tensors(loaded: Any, require: Callable[[int, str], None]) -> list[tuple[str, torch.Tensor]]:
+    if isinstance(loaded, Mapping):
+        for name in NESTED:
+            inner = loaded.get(name)
+            if isinstance(inner, Mapping) and inner:
+                loaded = inner
+                break
+    if not isinstance(loaded, Mapping) or not loaded:
+        _refuse(f"it holds a {type(loaded).__name__}, not a state_dict")
+    for name, value in loaded.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise InvalidData(
+                f"the entry {name!r:.100} of the file is a {type(value).__name__}, not a tensor", hint=SAVE_AS
+            )
+        if value.layout is not torch.strided or value.is_quantized or value.is_complex():
+            raise InvalidData(f'tensor "{name[:100]}" is sparse, quantised or complex', hint="Make it dense and real.")
+        require(value.numel() * value.element_size(), f'tensor "{name[:100]}"')
+    return [(name, value.detach().contiguous()) for name, value in loaded.items()]
+
+
+def _refuse(why: str) -> NoReturn:
+    raise InvalidData(f"not a file of tensors that torch.save wrote: {why}", hint=SAVE_AS)

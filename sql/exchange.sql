@@ -1,0 +1,87 @@
+-- Models in and out: files, and parameters as rows.
+
+CREATE FUNCTION delc.import_state_dict(
+    model text,
+    weights bytea,
+    network text DEFAULT NULL,
+    input_shape integer[] DEFAULT NULL,
+    labels text[] DEFAULT NULL,
+    columns text[] DEFAULT NULL,
+    features jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    target text[] DEFAULT NULL,
+    based_on text DEFAULT NULL,
+    message text DEFAULT NULL)
+RETURNS text
+LANGUAGE plpython3u VOLATILE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.import_state_dict", model, weights, network, input_shape, labels, columns, features, task, target, based_on, message)
+$$;
+COMMENT ON FUNCTION delc.import_state_dict(text, bytea, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
+$comment$Stores the parameters of a PyTorch model (its state_dict, as a safetensors file or one that torch.save wrote) as a new version of a model, and returns the version. Nothing is unpickled but tensors.
+
+network: the layers as JSON, named as the parameters are, or an architecture's name (docs/layers.md). What it reads: input_shape, one row's shape (one array or vector, which may go by any name), or columns, the names of its numbers in order, or features for anything else: {"column": {"kind": "array", "shape": [1,28,28], "center": 0.13, "scale": 0.3}, "words": {"kind": "tokens", "shape": [64], "size": 30522}}. What it gives: labels in the order of the outputs; task (classification where labels are given, else regression, or multilabel); target, the columns that evaluate() compares with. Whatever is not given is taken from the file where delc wrote it, from the version based_on, or from the model's newest version.$comment$;
+
+CREATE FUNCTION delc.import_parameters(
+    model text,
+    query text,
+    network text DEFAULT NULL,
+    input_shape integer[] DEFAULT NULL,
+    labels text[] DEFAULT NULL,
+    columns text[] DEFAULT NULL,
+    features jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    target text[] DEFAULT NULL,
+    based_on text DEFAULT NULL,
+    message text DEFAULT NULL)
+RETURNS text
+LANGUAGE plpython3u VOLATILE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.import_parameters", model, query, network, input_shape, labels, columns, features, task, target, based_on, message)
+$$;
+COMMENT ON FUNCTION delc.import_parameters(text, text, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
+'Stores the parameters that a query gives as a new version of a model, and returns the version. The query runs with the caller''s rights; its rows are (name text, value delc.tensor), and for parameters in pieces chunk integer (from 0) and shape bigint[] (of the whole), ordered by name and chunk. Few rows are in memory at a time. The other arguments are those of import_state_dict().';
+
+CREATE FUNCTION delc.find_snapshot(model text) RETURNS bigint
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.find_snapshot", model)
+$$;
+COMMENT ON FUNCTION delc.find_snapshot(text) IS
+'The snapshot (delc.snapshots) that a name means: the one that name, name@7 or name@alias predicts with, or name@7#5, the one taken after epoch 5.';
+
+CREATE FUNCTION delc.model_document(model text) RETURNS jsonb
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.model_document", model)
+$$;
+COMMENT ON FUNCTION delc.model_document(text) IS
+'Task, network, features and target of a version of a model as one JSON document: all but its parameters.';
+
+CREATE FUNCTION delc.export_parameters(model text)
+RETURNS TABLE (name text, chunk integer, shape bigint[], learnable boolean, value delc.tensor)
+LANGUAGE sql STABLE
+AS $$
+SELECT parameter.name, parameter.chunk, parameter.shape, parameter.learnable, parameter.value
+FROM delc.parameters AS parameter
+WHERE parameter.snapshot_id OPERATOR(pg_catalog.=) (SELECT delc.find_snapshot(model))
+ORDER BY parameter.name, parameter.chunk
+$$;
+COMMENT ON FUNCTION delc.export_parameters(text) IS
+'The parameters of a version of a model, one row for each, or several chunks of a parameter larger than one value may be. Rows are read as they are asked for, so COPY (SELECT * FROM delc.export_parameters(…)) TO … takes little memory; delc.to_npy(value) is a numpy file. import_parameters() takes such rows back.';
+
+CREATE FUNCTION delc.export_safetensors(model text) RETURNS bytea
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.export_safetensors", model)
+$$;
+COMMENT ON FUNCTION delc.export_safetensors(text) IS
+'The parameters of a version of a model as a safetensors file, bit for bit, up to 1 GB. Network, features and target are in its metadata, so that import_state_dict() needs nothing else.';

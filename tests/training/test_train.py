@@ -135,6 +135,34 @@ def test_a_convolutional_network_learns_images(db: Connection) -> None:
     assert result["validation_metric"] == 1.0
 
 
+REVIEWS = """
+    CREATE TABLE reviews AS
+    SELECT i AS id, CASE WHEN i % 2 = 0 THEN 'a good film number ' ELSE 'a bad film number ' END || i AS words,
+           ARRAY[i % 2, 1 - i % 2, 2, 3] AS tokens, i % 2 = 0 AS liked
+    FROM generate_series(1, 100) AS i
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "columns", "features"),
+    [
+        ("linear", "tokens", '{"tokens": "array"}'),
+        ("mlp", "tokens", '{"tokens": "array"}'),
+        ("cnn", "tokens", '{"tokens": {"kind": "array", "shape": [1, 2, 2]}}'),
+        ("resnet_small", "tokens", '{"tokens": {"kind": "array", "shape": [1, 2, 2]}}'),
+        ("text_classifier", "words", '{"words": "text"}'),
+        ("sequence_classifier", "tokens", '{"tokens": "tokens"}'),
+    ],
+)
+def test_every_architecture_learns(db: Connection, network: str, columns: str, features: str) -> None:
+    db.execute(REVIEWS)
+    db.execute(dataset("reviews", f"SELECT id, {columns}, liked FROM reviews", "liked", key="'id'"))
+    options = {"network": f"'{network}'", "features": f"'{features}'", "epochs": "10"}
+    record(db, train("reviews", "reviews", **options))
+    wrong = "SELECT count(*) FROM reviews AS r WHERE delc.predict('reviews', r)::boolean <> liked"
+    assert value(db, wrong) == 0
+
+
 # ---- options ----
 
 SCHEDULES = [
@@ -439,6 +467,25 @@ def test_a_network_whose_shapes_do_not_fit_names_the_layer(db: Connection) -> No
     error = failure(db, train("any", "flowers", network=network))
     assert error.sqlstate == "22023"
     assert '"look"' in message(error)
+
+
+@pytest.mark.parametrize(("element", "what"), [("NULL", "1 NULL value"), ("'NaN'", "1 NaN or infinite value")])
+def test_an_element_that_is_no_number_names_the_column(db: Connection, element: str, what: str) -> None:
+    db.execute(f"UPDATE images SET pixels[3] = {element} WHERE id = 7")
+    db.execute(dataset("holes", "images", "half", validation="0", test="0"))
+    error = failure(db, train("any", "holes"))
+    assert error.sqlstate == "22000"
+    assert f'column "pixels" has {what}' in message(error)
+
+
+def test_arrays_of_different_lengths_name_both_lengths(db: Connection) -> None:
+    db.execute("UPDATE images SET pixels = pixels[1:15] WHERE id = 7")
+    db.execute(dataset("ragged", "images", "half", validation="0", test="0"))
+    error = failure(db, train("any", "ragged"))
+    assert error.sqlstate == "22000"
+    assert '"pixels"' in message(error)
+    assert "15" in message(error)
+    assert "16" in message(error)
 
 
 def test_nothing_is_left_of_a_training_that_failed(db: Connection) -> None:

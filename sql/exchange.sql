@@ -46,6 +46,60 @@ $$;
 COMMENT ON FUNCTION delc.import_parameters(text, text, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
 'Stores the parameters that a query gives as a new version of a model, and returns the version. The query runs with the caller''s rights; its rows are (name text, value delc.tensor), and for parameters in pieces chunk integer (from 0) and shape bigint[] (of the whole), ordered by name and chunk. Few rows are in memory at a time. The other arguments are those of import_state_dict().';
 
+CREATE FUNCTION delc.guard_parameters() RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM delc.snapshots AS snapshot
+        WHERE snapshot.id = NEW.snapshot_id
+            AND NOT EXISTS (SELECT FROM delc.model_versions AS version WHERE version.id = snapshot.version_id)
+    ) AND NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'MEMBER') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('snapshot %s takes no parameters', NEW.snapshot_id),
+            HINT = 'Begin an import with delc.begin_import() in the same transaction.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION delc.guard_parameters() IS
+'Lets parameters into a snapshot until its version is made, so that they can come by COPY; a version never changes.';
+
+CREATE TRIGGER guard_parameters BEFORE INSERT ON delc.parameters FOR EACH ROW EXECUTE FUNCTION delc.guard_parameters();
+COMMENT ON TRIGGER guard_parameters ON delc.parameters IS 'Only the snapshot of an import that is under way takes parameters.';
+
+CREATE FUNCTION delc.begin_import() RETURNS bigint
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.begin_import")
+$$;
+COMMENT ON FUNCTION delc.begin_import() IS
+'Begins an import by COPY: returns the snapshot_id for the rows of COPY delc.parameters (snapshot_id, name, chunk, shape, learnable, value) FROM STDIN, after which finish_import() makes the version. All in one transaction, which cannot be committed before; push() of the Python package delc.client does it.';
+
+CREATE FUNCTION delc.finish_import(
+    snapshot bigint,
+    model text,
+    network text DEFAULT NULL,
+    input_shape integer[] DEFAULT NULL,
+    labels text[] DEFAULT NULL,
+    columns text[] DEFAULT NULL,
+    features jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    target text[] DEFAULT NULL,
+    based_on text DEFAULT NULL,
+    message text DEFAULT NULL)
+RETURNS text
+LANGUAGE plpython3u VOLATILE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.finish_import", snapshot, model, network, input_shape, labels, columns, features, task, target, based_on, message)
+$$;
+COMMENT ON FUNCTION delc.finish_import(bigint, text, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
+'Makes a new version of a model of the parameters that were copied into the snapshot of begin_import(), and returns the version. The other arguments are those of import_state_dict().';
+
 CREATE FUNCTION delc.find_snapshot(model text) RETURNS bigint
 LANGUAGE plpython3u STABLE
 AS $$
@@ -67,6 +121,7 @@ COMMENT ON FUNCTION delc.model_document(text) IS
 CREATE FUNCTION delc.export_parameters(model text)
 RETURNS TABLE (name text, chunk integer, shape bigint[], learnable boolean, value delc.tensor)
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT parameter.name, parameter.chunk, parameter.shape, parameter.learnable, parameter.value
 FROM delc.parameters AS parameter

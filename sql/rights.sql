@@ -67,16 +67,21 @@ GRANT EXECUTE ON FUNCTION
     delc.revoke_dataset
 TO delc_trainer;
 
--- Models in and out.
+-- Models in and out. Parameters come by COPY into the snapshot of an import that is under way; a trigger guards all others.
+GRANT INSERT ON delc.parameters TO delc_trainer;
 REVOKE EXECUTE ON FUNCTION
     delc.import_state_dict,
     delc.import_parameters,
+    delc.begin_import,
+    delc.finish_import,
     delc.export_safetensors,
     delc.export_parameters
 FROM delc_user;
 GRANT EXECUTE ON FUNCTION
     delc.import_state_dict,
     delc.import_parameters,
+    delc.begin_import,
+    delc.finish_import,
     delc.export_safetensors,
     delc.export_parameters
 TO delc_trainer;

@@ -111,3 +111,16 @@ def test_parameters_are_not_for_those_who_only_predict(connect_as: Any, new_role
     user = connect_as(new_role("delc_user"))
     with pytest.raises(Exception, match="permission denied"):
         user.execute("SELECT * FROM delc.export_parameters('m')")
+
+
+def test_parameters_of_a_version_cannot_be_added_by_those_who_may_push(connect_as: Any, new_role: Any) -> None:
+    trainer = connect_as(new_role("delc_trainer"))
+    delc.client.register(trainer)
+    delc.client.push(trainer, "m", state(), network=LAYERS, input_shape=[4])
+    insert = "INSERT INTO delc.parameters SELECT snapshot_id, 'more', 0, shape, true, value FROM delc.parameters"
+    assert "takes no parameters" in message(failure(trainer, insert))
+
+
+def test_an_import_that_is_not_finished_cannot_be_committed(fresh_db: Connection) -> None:
+    error = failure(fresh_db, "SELECT delc.begin_import()")
+    assert error.sqlstate == "23503"

@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
+from psycopg.rows import tuple_row
 
 from delc.client import copying
 from delc.client.wire import dense, header
 
 CHUNK_BYTES = 64 * 1024 * 1024
 """Larger parameters travel in several rows."""
-
-_TABLE = "delc_pushed_parameters"
 
 
 def push(
@@ -59,27 +58,26 @@ def push(
         "based_on": based_on,
         "message": message,
     }
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{_TABLE}")
-        cursor.execute(
-            f"CREATE TEMP TABLE {_TABLE} (name text, chunk integer, shape bigint[], value delc.tensor) ON COMMIT DROP"
-        )
-        with cursor.copy(f"COPY pg_temp.{_TABLE} FROM STDIN (FORMAT binary)") as copy:
+    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        snapshot = _one(cursor.execute("SELECT delc.begin_import()"))
+        with cursor.copy(_COPY) as copy:
             copy.write(copying.SIGNATURE)
-            for row in _rows(state):
+            for row in _rows(snapshot, state):
                 copy.write(row)
             copy.write(copying.END)
-        query = f"SELECT name, chunk, shape, value FROM pg_temp.{_TABLE} ORDER BY name, chunk"
-        cursor.execute(_IMPORT, {"model": model, "query": query, **options})
-        found = cursor.fetchone()
-        cursor.execute(f"DROP TABLE pg_temp.{_TABLE}")
+        return str(_one(cursor.execute(_FINISH, {"snapshot": snapshot, "model": model, **options})))
+
+
+def _one(cursor: Cursor[tuple[Any, ...]]) -> Any:
+    found = cursor.fetchone()
     assert found is not None
-    name = found[0] if isinstance(found, tuple) else next(iter(dict(found).values()))
-    return str(name)
+    return found[0]
 
 
-_IMPORT = """
-    SELECT delc.import_parameters(%(model)s::text, %(query)s::text, network => %(network)s::text,
+_COPY = "COPY delc.parameters (snapshot_id, name, chunk, shape, learnable, value) FROM STDIN (FORMAT binary)"
+
+_FINISH = """
+    SELECT delc.finish_import(%(snapshot)s, %(model)s::text, network => %(network)s::text,
         input_shape => %(input_shape)s::integer[], labels => %(labels)s::text[], columns => %(columns)s::text[],
         features => %(features)s::jsonb, task => %(task)s::text, target => %(target)s::text[],
         based_on => %(based_on)s::text, message => %(message)s::text)
@@ -105,8 +103,9 @@ def _network_text(network: Any) -> str | None:
     return network if network is None or isinstance(network, str) else json.dumps(network)
 
 
-def _rows(state: Mapping[str, Any]) -> Iterator[bytes]:
-    """The rows (name, chunk, shape, value) of all parameters."""
+def _rows(snapshot: int, state: Mapping[str, Any]) -> Iterator[bytes]:
+    """The rows (snapshot_id, name, chunk, shape, learnable, value) of all parameters."""
+    number = snapshot.to_bytes(8, "big")
     for name, value in state.items():
         dtype, shape, numbers = dense(value)
         size = len(numbers)
@@ -116,8 +115,9 @@ def _rows(state: Mapping[str, Any]) -> Iterator[bytes]:
         for chunk in range(count):
             part = numbers[chunk * step : (chunk + 1) * step]
             shape_of_part = shape if count == 1 else (len(part) * elements // size,)
+            value = [header(dtype, shape_of_part), part]
             yield copying.written_row(
-                [[name.encode()], copying.integer(chunk), copying.bigints(shape), [header(dtype, shape_of_part), part]]
+                [[number], [name.encode()], copying.integer(chunk), copying.bigints(shape), [b"\x01"], value]
             )
 
 

@@ -9,39 +9,36 @@ from typing import Any
 
 import torch
 
+from delc.models.parameters import chunks
 from delc.server.errors import InvalidData
-
-CHUNK_BYTES = 64 * 1024 * 1024
-"""Larger parameters are cut into flat pieces of this size."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A parameter (number 0, ``value`` of ``shape``) or a flat piece of one; ``shape`` is the whole parameter's."""
+    """A parameter (number 0, all of it) or a flat piece of one.
+
+    ``shape`` is the whole parameter's, ``dtype`` and ``piece`` (a shape) those of the numbers that are here: ``value``,
+    or None where they are stored already.
+    """
 
     name: str
     number: int
     shape: tuple[int, ...]
-    value: Any
-
-    @property
-    def dtype(self) -> str:
-        """The dtype's name, of a numpy array or torch tensor."""
-        return str(self.value.dtype).removeprefix("torch.")
+    dtype: str
+    piece: tuple[int, ...]
+    value: Any = None
 
     @property
     def elements(self) -> int:
         """How many numbers it holds."""
-        return math.prod(self.value.shape)
+        return math.prod(self.piece)
 
 
 def cut(state: Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]) -> Iterator[Chunk]:
     """The chunks of tensors, in their order."""
     for name, tensor in state.items() if isinstance(state, Mapping) else state:
-        shape, size = tuple(tensor.shape), tensor.numel() * tensor.element_size()
-        pieces = (tensor,) if size <= CHUNK_BYTES else tensor.reshape(-1).split(CHUNK_BYTES // tensor.element_size())
-        for number, piece in enumerate(pieces):
-            yield Chunk(name, number, shape, piece)
+        for number, piece in enumerate(chunks(tensor)):
+            yield _of_value(name, number, tuple(tensor.shape), piece)
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Chunk]:
@@ -51,5 +48,14 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Chunk]:
         if name is None or value is None:
             raise InvalidData(f"parameter {name!r} has the {'name' if name is None else 'value'} NULL")
         shape = row.get("shape")
-        whole = tuple(value.shape) if shape is None else tuple(shape)
-        yield Chunk(name, number or 0, whole, value)
+        yield _of_value(name, number or 0, tuple(value.shape) if shape is None else tuple(shape), value)
+
+
+def stored(rows: Iterable[Mapping[str, Any]]) -> Iterator[Chunk]:
+    """The chunks that are in ``delc.parameters`` already, of rows (name, chunk, shape, dtype, piece)."""
+    for row in rows:
+        yield Chunk(row["name"], row["chunk"], tuple(row["shape"]), row["dtype"], tuple(row["piece"]))
+
+
+def _of_value(name: str, number: int, shape: tuple[int, ...], value: Any) -> Chunk:
+    return Chunk(name, number, shape, str(value.dtype).removeprefix("torch."), tuple(value.shape), value)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from delc.exchange import exporting, safetensors_file, torch_file
-from delc.exchange.chunks import cut, from_rows
+from delc.exchange.chunks import cut, from_rows, stored
 from delc.exchange.interface import Description
-from delc.exchange.storing import Incoming, import_model
+from delc.exchange.storing import Incoming, OpenSnapshot, import_model, open_snapshot
 from delc.models import versions
 from delc.server import queries
 from delc.server.errors import InvalidParameter
@@ -82,6 +82,40 @@ def _rows(query: str | None) -> Incoming:
     return Incoming(from_rows(queries.stream(query)))
 
 
+def begin_import() -> int:
+    """The id of a snapshot whose parameters are to come by COPY."""
+    return open_snapshot().id
+
+
+def finish_import(
+    snapshot: int,
+    model: str,
+    network: str | None,
+    input_shape: Sequence[int] | None,
+    labels: Texts,
+    columns: Texts,
+    features: str | None,
+    task: str | None,
+    target: Texts,
+    based_on: str | None,
+    message: str | None,
+) -> str:
+    """The parameters of an open snapshot as a new version."""
+    described = _description(network, input_shape, labels, columns, features, task, target, based_on, message)
+    return import_model("import_parameters", model, described, lambda watch: _snapshot(snapshot))
+
+
+def _snapshot(snapshot_id: int) -> Incoming:
+    with queries.as_owner():
+        version_id = queries.value(_OPEN_VERSION, snapshot_id)
+        rows = queries.rows(_STORED, snapshot_id)
+    if version_id is None:
+        raise InvalidParameter(
+            f"{snapshot_id} is no open import", hint="Begin one with delc.begin_import() in the same transaction."
+        )
+    return Incoming(stored(rows), snapshot=OpenSnapshot(snapshot_id, version_id))
+
+
 def export_safetensors(model: str) -> bytes:
     """The file."""
     return exporting.safetensors(versions.resolve(model))
@@ -124,3 +158,14 @@ def _json(what: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidParameter(f"{what} is not JSON", detail=str(error)[:200]) from None
+
+
+_OPEN_VERSION = """
+    SELECT snapshot.version_id FROM delc.snapshots AS snapshot
+    WHERE snapshot.id = $1 AND NOT EXISTS (SELECT FROM delc.model_versions WHERE id = snapshot.version_id)
+"""
+
+_STORED = """
+    SELECT name, chunk, shape, delc.dtype(value) AS dtype, delc.shape(value) AS piece
+    FROM delc.parameters WHERE snapshot_id = $1 ORDER BY name, chunk
+"""

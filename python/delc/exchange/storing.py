@@ -19,7 +19,7 @@ from delc.models.ownership import require_owner
 from delc.networks import Network, ResolvedNetwork, network_from, resolve
 from delc.networks.kinds import find_kind
 from delc.networks.resolution import make_module
-from delc.server import interrupts, progress
+from delc.server import interrupts, progress, queries
 from delc.server.errors import InvalidData, InvalidParameter, UndefinedObject, nearest
 from delc.server.inputs import InputSpec
 from delc.server.memory import MemoryWatch
@@ -31,13 +31,25 @@ IMPORTED = "imported"
 
 
 @dataclass(frozen=True)
+class OpenSnapshot:
+    """A snapshot whose parameters are stored and whose version is still to be made."""
+
+    id: int
+    version_id: int
+
+
+@dataclass(frozen=True)
 class Incoming:
-    """What a file or a query holds: parameters, and where it says so the network, its inputs and documents."""
+    """What a file or a query holds: parameters, and where it says so the network, its inputs and documents.
+
+    ``snapshot``: where the parameters lie already, when they came by COPY.
+    """
 
     chunks: Iterable[Chunk]
     network: Network | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     documents: Mapping[str, object] = field(default_factory=dict)
+    snapshot: OpenSnapshot | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +93,12 @@ def _store(
     features = _features(description, base, incoming)
     resolved, target = _network(description, base, incoming, features)
     expected = parameters_of(resolved)
-    version_id = versions.reserve_id()
     progress.report("storing parameters")
-    snapshot_id = parameters.create_snapshot(version_id, epoch=None, is_latest=True)
-    for chunk in _checked(expected, incoming.chunks):
+    snapshot = incoming.snapshot or open_snapshot()
+    version_id = snapshot.version_id
+    for name, chunk in _checked(expected, incoming.chunks):
         interrupts.check()
-        learnable = expected[chunk.name].learnable
-        parameters.add_chunk(snapshot_id, chunk.name, chunk.number, chunk.shape, learnable, chunk.value)
+        _put(snapshot, name, chunk, expected[name].learnable)
     number = versions.create(
         model,
         run.username,
@@ -110,6 +121,22 @@ def _store(
         parents.add_parents(version_id, [parents.parent(base, IMPORTED, description.message)])
     run.add_output(model_version_id=version_id)
     return f"{model}@{number}"
+
+
+def open_snapshot() -> OpenSnapshot:
+    """A snapshot without parameters, of a version to come."""
+    version_id = versions.reserve_id()
+    return OpenSnapshot(parameters.create_snapshot(version_id, epoch=None, is_latest=True), version_id)
+
+
+def _put(snapshot: OpenSnapshot, name: str, chunk: Chunk, learnable: bool) -> None:
+    """Stores a chunk under the network's name; one that is stored gets that name."""
+    if chunk.value is not None:
+        parameters.add_chunk(snapshot.id, name, chunk.number, chunk.shape, learnable, chunk.value)
+    elif name != chunk.name or not learnable:
+        number = queries.typed(chunk.number, "integer")
+        with queries.as_owner():
+            queries.execute(_RENAME, snapshot.id, chunk.name, number, name, learnable)
 
 
 def _features(description: Description, base: versions.ModelVersion | None, incoming: Incoming) -> FittedFeatures:
@@ -197,8 +224,8 @@ def parameters_of(resolved: ResolvedNetwork) -> dict[str, Expected]:
     return expected
 
 
-def _checked(expected: Mapping[str, Expected], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The chunks under the network's names; an error for any that does not fit, and for those that are missing."""
+def _checked(expected: Mapping[str, Expected], chunks: Iterable[Chunk]) -> Iterator[tuple[str, Chunk]]:
+    """The chunks with the network's names; an error for any that does not fit, and for those that are missing."""
     aliases = by_any_name(expected)
     done: dict[str, int] = {}
     for chunk in chunks:
@@ -208,12 +235,13 @@ def _checked(expected: Mapping[str, Expected], chunks: Iterable[Chunk]) -> Itera
         _check_fit(chunk, expected[name])
         _check_order(chunk, done.get(name))
         done[name] = done.get(name, 0) + chunk.elements
-        yield Chunk(name, chunk.number, expected[name].shape, chunk.value)
+        yield name, chunk
     missing = [name for name in expected if name not in done]
     for name in list(missing):
         if name.endswith("num_batches_tracked"):  # a count that other frameworks do not keep
             missing.remove(name)
-            yield Chunk(name, 0, (), torch.zeros((), dtype=torch.int64))
+            yield name, Chunk(name, 0, (), "int64", (), torch.zeros((), dtype=torch.int64))
+            done[name] = 1
     if missing:
         raise InvalidData(f"parameters of the network are missing: {_listed(missing)}")
     for name, elements in done.items():
@@ -235,11 +263,11 @@ def _check_fit(chunk: Chunk, expected: Expected) -> None:
             f'parameter "{chunk.name}" is of dtype {chunk.dtype}',
             detail=f"The network expects {str(expected.dtype).removeprefix('torch.')}.",
         )
-    if chunk.number == 0 and tuple(chunk.value.shape) == chunk.shape:
+    if chunk.number == 0 and chunk.piece == chunk.shape:
         return
-    if len(chunk.value.shape) != 1 or chunk.elements == 0:
+    if len(chunk.piece) != 1 or chunk.elements == 0:
         raise InvalidData(
-            f'chunk {chunk.number} of parameter "{chunk.name}" has the shape {tuple(chunk.value.shape)}',
+            f'chunk {chunk.number} of parameter "{chunk.name}" has the shape {chunk.piece}',
             detail="A chunk is flat: numbers of the whole in row-major order.",
         )
 
@@ -265,3 +293,8 @@ def _unexpected(name: str, expected: Mapping[str, Expected]) -> InvalidData:
 def _listed(names_: list[str]) -> str:
     left = len(names_) - MOST_LISTED
     return ", ".join(names_[:MOST_LISTED]) + (f" and {left} more" if left > 0 else "")
+
+
+_RENAME = """
+    UPDATE delc.parameters SET name = $4, learnable = $5 WHERE snapshot_id = $1 AND name = $2 AND chunk = $3
+"""

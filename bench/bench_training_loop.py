@@ -4,7 +4,7 @@ Both train the same networks with the same optimiser, batch size and number of t
 Epochs of the two alternate, so that whatever else the machine does falls on both; a ratio is that of one epoch of the
 loop to the bare epoch beside it. Prints one line per network: the median of the ratios, and both median times.
 
-    python bench/training_loop.py [--rows 20000] [--epochs 9] [--threads N]
+    python bench/bench_training_loop.py [--rows 20000] [--epochs 9] [--threads N]
 """
 
 from __future__ import annotations

@@ -41,9 +41,12 @@ class MemoryWatch:
 
 
 def resident_bytes() -> int:
-    """How much memory this process holds."""
+    """How much memory of its own this process holds: pages of shared_buffers that it has touched, and files, are not
+    counted.
+    """
     with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * _PAGE
+        _, resident, shared, *_ = statm.read().split()
+    return (int(resident) - int(shared)) * _PAGE
 
 
 def _megabytes(size: int) -> int:

@@ -24,16 +24,19 @@ COMMENT ON FUNCTION delc.prepare_prediction(text, text[], text[], text) IS
 
 CREATE FUNCTION delc.predict_packed(handle integer) RETURNS text
 LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
 AS $$ return GD["delc"]("inference.predict_packed", handle) $$;
 COMMENT ON FUNCTION delc.predict_packed(integer) IS 'The prediction for the row that predict() has packed.';
 
 CREATE FUNCTION delc.predict_value_packed(handle integer) RETURNS double precision
 LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
 AS $$ return GD["delc"]("inference.predict_value_packed", handle) $$;
 COMMENT ON FUNCTION delc.predict_value_packed(integer) IS 'The number for the row that predict_value() has packed.';
 
 CREATE FUNCTION delc.predict_probability_packed(handle integer) RETURNS double precision
 LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
 AS $$ return GD["delc"]("inference.predict_probability_packed", handle) $$;
 COMMENT ON FUNCTION delc.predict_probability_packed(integer) IS 'The probability for the row that predict_probability() has packed.';
 

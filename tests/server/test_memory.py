@@ -8,6 +8,7 @@ import pytest
 
 from support.cluster import Cluster, Connection
 from support.examples import FLOWERS, dataset, train
+from support.python_function import run_inside
 from support.workplace import failure, message, record, rolled_back, value, workplace
 
 LARGE = """
@@ -85,6 +86,19 @@ def test_one_row_above_the_limit_is_refused(db: Connection) -> None:
     db.execute(train("large", "large", network="'linear'", epochs="1"))
     error = failure(db, f"SELECT * FROM delc.predict_rows('large', '{query}')")
     assert error.sqlstate in ("22000", "54000")
+
+
+def test_models_that_predict_by_row_give_way_to_others_when_memory_is_short(db: Connection) -> None:
+    network = """'{"architecture": "mlp", "hidden": [1000, 1000]}'"""  # 4 MB; a quarter of the limit is 8 MB
+    for name in "abcd":
+        db.execute(train(name, "flowers", network=network, epochs="1"))
+    asked = "SELECT array_agg(delc.predict(name, ARRAY[0, 10, 0]) ORDER BY name)"
+    asked += " FROM unnest(ARRAY['a', 'b', 'c', 'd']) AS name"
+    first, again = value(db, asked), value(db, asked)
+    loaded = "import gc\nfrom delc.models.loaded import LoadedModel\ngc.collect()\n"
+    count = "return sum(isinstance(each, LoadedModel) for each in gc.get_objects())"
+    assert first == again
+    assert run_inside(db, loaded + count) <= 2
 
 
 def test_the_session_goes_on_after_the_limit_was_met(db: Connection) -> None:

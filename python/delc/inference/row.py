@@ -18,6 +18,7 @@ from delc.features.encoding import FeatureEncoder
 from delc.features.layout import Slot
 from delc.models import loaded, versions
 from delc.models.loaded import LoadedModel
+from delc.models.versions import ModelVersion
 from delc.server import packing, queries, settings, threads
 from delc.server.batches import ColumnProblem, PackColumn, PackedBatch, PackLayout, QueryColumn
 
@@ -26,13 +27,18 @@ SCALAR_KINDS = frozenset({"numeric", "boolean"})
 
 @dataclass
 class RowPrediction:
-    """A model, and the memory that rows of one form are packed into."""
+    """A version of a model, and the memory that rows of one form are packed into."""
 
-    model: LoadedModel
+    version: ModelVersion
     argument: str
     handle: int
     encoder: FeatureEncoder
     batch: PackedBatch
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model; held by ``loaded`` alone, so that it can go when others need its memory."""
+        return loaded.load(self.version)
 
     def inputs(self) -> dict[str, torch.Tensor]:
         """The network's inputs for the row that is packed now."""
@@ -84,7 +90,7 @@ def _prepared(model: LoadedModel, columns: list[QueryColumn], argument: str) -> 
         groups=[packing.group_array(buffer, dtype, width) for buffer, dtype, width, _ in groups],
         shapes=[shape for _, _, _, shape in groups],
     )
-    return RowPrediction(model, argument, handle, model.features.encoder(layout), batch)
+    return RowPrediction(model.version, argument, handle, model.features.encoder(layout), batch)
 
 
 def _layout(model: LoadedModel, columns: list[QueryColumn]) -> RowLayout:

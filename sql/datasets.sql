@@ -31,7 +31,7 @@ CREATE TABLE delc.datasets (
 COMMENT ON TABLE delc.datasets IS
 'Data sets: where each takes its rows from, and how they are split. Made by delc.create_dataset().';
 COMMENT ON COLUMN delc.datasets.id IS 'Number of the data set; its rows are in the table delc_data.d<id>.';
-COMMENT ON COLUMN delc.datasets.name IS 'What it is called; versions are called name@number.';
+COMMENT ON COLUMN delc.datasets.name IS 'What it is called; versions are called name@number, name@branch or name@tag.';
 COMMENT ON COLUMN delc.datasets.source IS 'The relation (schema-qualified) or the query that versions are taken from.';
 COMMENT ON COLUMN delc.datasets.key_columns IS 'The columns that identify a row from version to version; empty when rows have no key.';
 COMMENT ON COLUMN delc.datasets.target_columns IS 'The columns that models learn to predict.';
@@ -50,7 +50,7 @@ CREATE TABLE delc.dataset_versions (
     dataset_id bigint NOT NULL REFERENCES delc.datasets,
     number integer NOT NULL CHECK (number > 0),
     run_id bigint REFERENCES delc.runs DEFERRABLE INITIALLY DEFERRED,
-    kind text NOT NULL CHECK (kind IN ('acquisition', 'correction', 'cleaning', 'split', 'merge')),
+    kind text NOT NULL CHECK (kind IN ('acquisition', 'correction', 'cleaning', 'split', 'merge', 'revert')),
     message text,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     created_by text NOT NULL,
@@ -71,7 +71,7 @@ COMMENT ON COLUMN delc.dataset_versions.dataset_id IS 'The data set.';
 COMMENT ON COLUMN delc.dataset_versions.number IS 'Number within the data set, counted from 1: the 3 of name@3, and delc_version of the rows that it added.';
 COMMENT ON COLUMN delc.dataset_versions.run_id IS 'The run that made it.';
 COMMENT ON COLUMN delc.dataset_versions.kind IS
-'What made it: acquisition (taken from the source), correction, cleaning, split or merge.';
+'What made it: acquisition (taken from the source, or appended), correction, cleaning, split, merge, or revert (as an older version).';
 COMMENT ON COLUMN delc.dataset_versions.message IS 'Why it was made, in the user''s words.';
 COMMENT ON COLUMN delc.dataset_versions.created_at IS 'When it was made.';
 COMMENT ON COLUMN delc.dataset_versions.created_by IS 'The role that made it.';
@@ -82,7 +82,7 @@ COMMENT ON COLUMN delc.dataset_versions.test IS 'Rows to test on.';
 COMMENT ON COLUMN delc.dataset_versions.added IS 'Rows that are not in its parent, changed ones included.';
 COMMENT ON COLUMN delc.dataset_versions.removed IS 'Rows of its parent that it leaves out, changed ones included.';
 COMMENT ON COLUMN delc.dataset_versions.columns IS
-'Its columns in order: name, type, and part where the column is not in the first table of the rows.';
+'Its columns in order: name, type, part where the column is not in the first table of the rows, and stored where it is called otherwise there.';
 CREATE INDEX dataset_versions_run ON delc.dataset_versions (run_id);
 
 CREATE TABLE delc.dataset_version_parents (
@@ -99,6 +99,27 @@ COMMENT ON COLUMN delc.dataset_version_parents.parent_id IS 'A version that it w
 COMMENT ON COLUMN delc.dataset_version_parents.position IS 'Order among its parents: 1 is the one whose rows it starts with.';
 CREATE INDEX dataset_version_parents_parent ON delc.dataset_version_parents (parent_id);
 
+CREATE TABLE delc.dataset_refs (
+    dataset_id bigint NOT NULL REFERENCES delc.datasets,
+    name text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('branch', 'tag')),
+    version_id bigint NOT NULL REFERENCES delc.dataset_versions,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    moved_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    created_by text NOT NULL,
+    PRIMARY KEY (dataset_id, name)
+);
+COMMENT ON TABLE delc.dataset_refs IS
+'Names of versions: branches, which move to each version made on them, and tags, which stay. Every data set has the branch main.';
+COMMENT ON COLUMN delc.dataset_refs.dataset_id IS 'The data set.';
+COMMENT ON COLUMN delc.dataset_refs.name IS 'What it is called: the cleaned of customers@cleaned.';
+COMMENT ON COLUMN delc.dataset_refs.kind IS 'branch or tag.';
+COMMENT ON COLUMN delc.dataset_refs.version_id IS 'The version: a branch''s newest, or the one that a tag names.';
+COMMENT ON COLUMN delc.dataset_refs.created_at IS 'When it was made.';
+COMMENT ON COLUMN delc.dataset_refs.moved_at IS 'When it last moved.';
+COMMENT ON COLUMN delc.dataset_refs.created_by IS 'The role that made it.';
+CREATE INDEX dataset_refs_version ON delc.dataset_refs (version_id);
+
 ALTER TABLE delc.run_inputs ADD FOREIGN KEY (dataset_version_id) REFERENCES delc.dataset_versions;
 ALTER TABLE delc.run_outputs ADD FOREIGN KEY (dataset_version_id) REFERENCES delc.dataset_versions;
 
@@ -107,6 +128,7 @@ SELECT pg_catalog.pg_extension_config_dump('delc.datasets_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.dataset_versions', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.dataset_versions_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.dataset_version_parents', '');
+SELECT pg_catalog.pg_extension_config_dump('delc.dataset_refs', '');
 
 CREATE TYPE delc.dataset_result AS (
     run_id bigint,
@@ -155,9 +177,11 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("datasets.commit_dataset", name, message)
 $$;
 COMMENT ON FUNCTION delc.commit_dataset(text, text) IS
-$comment$Takes the current rows of the data set's source as its next version. Only added, removed and changed rows are stored.
+$comment$Takes the current rows of the data set's source as its next version: name commits to the branch main, name@branch to another. Only added, removed and changed rows are stored.
 
-Rows are told apart by key and compared by their stored form. A row that changed stays in its split; new rows fill the shares up. Where nothing differs no version is made: the latest is returned, with 0 added and 0 removed. The source is read with the caller's rights; the caller must be a member of the data set's owner. The columns must still be those of the latest version.$comment$;
+Rows are told apart by key and compared by their stored form. A row that changed stays in its split; new rows fill the shares up. Where nothing differs no version is made: the latest is returned, with 0 added and 0 removed. The source is read with the caller's rights; the caller must be a member of the data set's owner.
+
+Columns that the source has gained, lost or given another type are those of the new version; older versions keep their own. Keys keep their types, and targets stay.$comment$;
 
 CREATE FUNCTION delc.dataset_query(version text, split text DEFAULT NULL)
 RETURNS text
@@ -167,7 +191,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("datasets.dataset_query", version, split)
 $$;
 COMMENT ON FUNCTION delc.dataset_query(text, text) IS
-$comment$The query that reads a version of a data set (name, or name@3), or its rows of one split: train, validation or test.
+$comment$The query that reads a version of a data set (name, name@3, name@branch or name@tag), or its rows of one split: train, validation or test.
 
 The text stays right when later versions are made; use it in a view, with \gexec in psql, or as the source of other functions. Rows come in a fixed, shuffled order.$comment$;
 
@@ -235,9 +259,10 @@ SELECT dataset.name, version.number AS version, dataset.name || '@' || version.n
           AND store.relname ~ ('^d' || dataset.id || '(_part[0-9]+|_removed)?$')) AS bytes,
        dataset.created_at, version.created_at AS committed_at, version.created_by AS committed_by, version.message, dataset.description
 FROM delc.datasets AS dataset
-JOIN delc.dataset_versions AS version ON version.dataset_id = dataset.id AND version.number = dataset.last_number;
+JOIN delc.dataset_refs AS head ON head.dataset_id = dataset.id AND head.name = 'main'
+JOIN delc.dataset_versions AS version ON version.id = head.version_id;
 COMMENT ON VIEW delc.dataset_summary IS
-'Every data set with its latest version: rows by split, columns, owner, and the bytes that all its versions take, indexes included.';
+'Every data set with the latest version of its branch main: rows by split, columns, owner, and the bytes that all its versions take, indexes included.';
 COMMENT ON COLUMN delc.dataset_summary.bytes IS 'Size of the stored rows of all versions, with indexes.';
 COMMENT ON COLUMN delc.dataset_summary.columns IS 'How many columns a row has.';
 

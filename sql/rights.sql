@@ -17,8 +17,8 @@ GRANT USAGE ON TYPE delc.dataset_result TO delc_user;
 GRANT USAGE ON TYPE delc.training_result TO delc_user;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA delc TO delc_user;
-REVOKE SELECT ON delc.parameters, delc.optimizer_states FROM delc_user;
-GRANT SELECT ON delc.parameters, delc.optimizer_states TO delc_trainer;
+REVOKE SELECT ON delc.parameters, delc.optimizer_states, delc.file_chunks FROM delc_user;
+GRANT SELECT ON delc.parameters, delc.optimizer_states, delc.file_chunks TO delc_trainer;
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA delc TO delc_user;
 
@@ -42,12 +42,34 @@ FROM delc_user;
 REVOKE EXECUTE ON FUNCTION
     delc.train,
     delc.resume_training,
+    delc.copy_model,
+    delc.merge_models,
+    delc.commit_parameters,
+    delc.describe_parameters,
+    delc.diff_parameters,
+    delc.drop_alias,
+    delc.drop_snapshot,
+    delc.prune_model,
+    delc.attach_file,
+    delc.read_file,
+    delc.detach_file,
     delc.set_alias,
     delc.drop_model
 FROM delc_user;
 GRANT EXECUTE ON FUNCTION
     delc.train,
     delc.resume_training,
+    delc.copy_model,
+    delc.merge_models,
+    delc.commit_parameters,
+    delc.describe_parameters,
+    delc.diff_parameters,
+    delc.drop_alias,
+    delc.drop_snapshot,
+    delc.prune_model,
+    delc.attach_file,
+    delc.read_file,
+    delc.detach_file,
     delc.set_alias,
     delc.drop_model
 TO delc_trainer;
@@ -55,6 +77,13 @@ TO delc_trainer;
 REVOKE EXECUTE ON FUNCTION
     delc.create_dataset,
     delc.commit_dataset,
+    delc.branch_dataset,
+    delc.tag_dataset,
+    delc.drop_dataset_ref,
+    delc.correct_dataset,
+    delc.append_dataset,
+    delc.split_dataset,
+    delc.revert_dataset,
     delc.drop_dataset,
     delc.grant_dataset,
     delc.revoke_dataset
@@ -62,6 +91,13 @@ FROM delc_user;
 GRANT EXECUTE ON FUNCTION
     delc.create_dataset,
     delc.commit_dataset,
+    delc.branch_dataset,
+    delc.tag_dataset,
+    delc.drop_dataset_ref,
+    delc.correct_dataset,
+    delc.append_dataset,
+    delc.split_dataset,
+    delc.revert_dataset,
     delc.drop_dataset,
     delc.grant_dataset,
     delc.revoke_dataset

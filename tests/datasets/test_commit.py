@@ -128,24 +128,6 @@ def test_columns_may_change_their_order(db: Connection) -> None:
     assert read(db, "v") == [(1, 3)]
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ("ADD COLUMN extra integer", '"extra" is new'),
-        ("DROP COLUMN age", '"age" is gone'),
-        ("ALTER COLUMN age TYPE integer", '"age" was numeric(5,1) and is integer'),
-        ("RENAME COLUMN region TO area", '"region" is gone; "area" is new'),
-    ],
-)
-def test_changed_columns_are_told(db: Connection, change: str, told: str) -> None:
-    make_customers(db)
-    create(db, "customers", "customers")
-    db.execute(f"ALTER TABLE customers {change}".encode())
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as error:
-        commit(db, "customers")
-    assert told in message(error.value)
-
-
 def test_a_data_set_without_key_takes_no_further_version(db: Connection) -> None:
     create(db, "x", "SELECT 1 AS a")
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="has no key") as error:

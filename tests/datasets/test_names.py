@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from delc.datasets.names import VersionName, check_new, parse
+from delc.datasets.names import VersionName, check_new, check_new_reference, parse
 from delc.server.errors import InvalidParameter
 
 
@@ -43,7 +43,17 @@ def test_a_version_has_its_number_after_the_sign() -> None:
     assert parse("Sales 2024@17") == VersionName("Sales 2024", 17)
 
 
-@pytest.mark.parametrize("text", ["a@", "a@0", "a@x", "@1", "a@1@2", "a@-1", "a@1 ", "a@99999999999"])
+def test_a_branch_or_tag_stands_where_a_number_could() -> None:
+    assert parse("Sales 2024@Q1 cleaned") == VersionName("Sales 2024", None, "Q1 cleaned")
+
+
+@pytest.mark.parametrize("name", ["", "7", "-1", "a@b", " a", "a" * 64])
+def test_a_branch_has_a_name_that_is_no_number(name: str) -> None:
+    with pytest.raises(InvalidParameter, match="branch"):
+        check_new_reference(name, "branch")
+
+
+@pytest.mark.parametrize("text", ["a@", "a@0", "@1", "a@+3", "a@1@2", "a@-1", "a@1 ", "a@99999999999"])
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match="does not name a version"):
         parse(text)

@@ -16,7 +16,7 @@ from support.python_function import run_inside
         ("custmers", 'Did you mean "customers"?'),
         ("customers@7", 'data set "customers" has no version 7'),
         ("customers@7", "It has customers@1 to customers@2."),
-        ("customers@latest", "does not name a version"),
+        ("customers@mian", 'Did you mean "main"?'),
         ("", "no data set was named"),
         (None, "no data set was named"),
     ],

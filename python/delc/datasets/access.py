@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from delc.datasets import catalog, names, store, versions
+from delc.datasets import catalog, names, store
 from delc.server import queries
 from delc.server.errors import InvalidParameter, unknown
 
 
 def grant(name: str, role: str) -> None:
     """Lets a role read all versions of a data set."""
-    store.grant_reading(*_changeable(name, "grant"), _existing(role))
+    store.grant_reading(_changeable(name, "grant"), _existing(role))
 
 
 def revoke(name: str, role: str) -> None:
     """Takes that right back. The owner keeps it."""
-    dataset_id, parts = _changeable(name, "revoke")
+    dataset_id = _changeable(name, "revoke")
     with queries.as_owner():
         owner = queries.value("SELECT owner FROM delc.datasets WHERE id = $1", dataset_id)
     if role == owner:
         raise InvalidParameter(f'"{role}" owns data set "{name}" and keeps the right to read it')
-    store.revoke_reading(dataset_id, parts, _existing(role))
+    store.revoke_reading(dataset_id, _existing(role))
 
 
-def _changeable(name: str, what: str) -> tuple[int, int]:
-    """Id and number of parts of a data set whose rights the caller may change."""
+def _changeable(name: str, what: str) -> int:
+    """Id of a data set whose rights the caller may change."""
     parsed = names.parse(name)
-    if parsed.number is not None:
+    if not parsed.is_bare:
         raise InvalidParameter(
             f'"{name}" names a version, but rights are those of the whole data set', hint=f'Name "{parsed.dataset}".'
         )
     dataset = catalog.lock_dataset(parsed.dataset)
     catalog.require_ownership(dataset, what, or_admin=True)
-    return dataset.id, max(versions.find(parsed).parts)
+    return dataset.id
 
 
 def _existing(role: str) -> str:

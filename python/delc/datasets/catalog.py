@@ -74,8 +74,11 @@ def insert_version(
     counts: Counts,
     columns: list[dict[str, Any]],
     parents: Sequence[int] = (),
+    branch: str = "main",
 ) -> int:
-    """Adds a version; its id. ``parents`` are the ids of the versions that it was made from, in order."""
+    """Adds a version as the head of a branch; its id. ``parents`` are the ids of the versions that it was made from, in
+    order.
+    """
     with queries.as_owner():
         version_id: int = queries.value(
             _INSERT_VERSION,
@@ -92,7 +95,29 @@ def insert_version(
         queries.execute(
             "UPDATE delc.datasets SET last_number = $2 WHERE id = $1", dataset_id, queries.typed(number, "integer")
         )
+    set_reference(dataset_id, branch, "branch", version_id, created_by)
     return version_id
+
+
+def set_reference(dataset_id: int, name: str, kind: str, version_id: int, username: str) -> None:
+    """Makes a branch or tag, or moves it."""
+    with queries.as_owner():
+        queries.execute(_SET_REFERENCE, dataset_id, name, kind, version_id, username)
+
+
+def delete_reference(dataset_id: int, name: str) -> None:
+    """Forgets a branch or tag; its version stays."""
+    with queries.as_owner():
+        queries.execute("DELETE FROM delc.dataset_refs WHERE dataset_id = $1 AND name = $2", dataset_id, name)
+
+
+def reference_kind(dataset_id: int, name: str) -> str | None:
+    """Whether a name is that of a 'branch' or a 'tag', or of neither."""
+    with queries.as_owner():
+        found: str | None = queries.value(
+            "SELECT kind FROM delc.dataset_refs WHERE dataset_id = $1 AND name = $2", dataset_id, name
+        )
+    return found
 
 
 def lock_dataset(name: str) -> Dataset:
@@ -139,6 +164,12 @@ _INSERT_VERSION = """
                                        rows, train, validation, test, added, removed, columns)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
     RETURNING id
+"""
+
+_SET_REFERENCE = """
+    INSERT INTO delc.dataset_refs (dataset_id, name, kind, version_id, created_by)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (dataset_id, name) DO UPDATE SET version_id = EXCLUDED.version_id, moved_at = clock_timestamp()
 """
 
 _INSERT_PARENTS = """

@@ -23,10 +23,10 @@ def create(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
     dataset_id = catalog.insert_dataset(name, defined, run.username, arguments["description"])
     parts = layout.assign_parts(column.width for column in defined.columns)
     store.create_tables(dataset_id, name, defined.columns, parts)
-    store.grant_reading(dataset_id, max(parts), run.username)
+    store.grant_reading(dataset_id, run.username)
 
     progress.report("taking rows")
-    with store.writable(dataset_id, max(parts)), store.bulk_settings():
+    with store.writable(dataset_id), store.bulk_settings():
         fill.fill(dataset_id, defined, parts)
         progress.report("checking keys")
         counts = _checked_counts(name, dataset_id, defined, parts)

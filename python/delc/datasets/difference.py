@@ -1,46 +1,93 @@
-"""Comparing a source with the latest version, in one statement: which rows are new, changed or gone, and storing them.
+"""Comparing rows with a version, in one statement: which are new, changed or gone, and storing them as a new version.
 
-Rows are matched by key and compared by their stored form (``*<>``), so that types without equality can be compared too.
-The source is read once. A changed row is stored as a new one, in the split of its predecessor, which the version leaves
-out.
+Rows are matched by key and compared by their stored form. The source is read once. A changed row is stored as a new
+one, in the split of its predecessor, which the version leaves out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from delc.datasets import images
 from delc.datasets.columns import SourceColumn
 from delc.datasets.definition import Definition
 from delc.datasets.fill import insert_parts, row_order, split_letter
 from delc.datasets.layout import removed_name
 from delc.datasets.order import order_hash
 from delc.datasets.reading import StoredColumn, StoredRows, reading_query
-from delc.datasets.splits import Existing
+from delc.datasets.splits import SPLITS, Existing
 from delc.datasets.versions import DatasetVersion
 from delc.server import queries
 
+Scope = Literal["all", "given", "clash", "removal"]
 
-def store_difference(latest: DatasetVersion, definition: Definition, number: int, last_row: int) -> str:
-    """SQL that stores what differs between ``latest`` and the source as version ``number``, with row numbers after
-    ``last_row``.
 
-    It gives rows (what, split, rows): what is 'added' or 'removed', and 'source' with the number of all rows of the
-    source where keys may be repeated.
+@dataclass(frozen=True)
+class Change:
+    """What a new version takes from the rows that ``definition.source`` gives.
+
+    ``scope``: of 'all' rows, so that those which the source lacks go; of the 'given' rows, so that all others stay;
+    'clash' is the same, and counts rows of a key that is there already even when they are alike; 'removal' takes the
+    rows with the source's keys away. ``given``: the columns that the source has, where it has not all; the others keep
+    their values. ``has_split``: the source says each row's split in a column delc_split.
+    """
+
+    definition: Definition
+    scope: Scope = "all"
+    given: frozenset[str] | None = None
+    has_split: bool = False
+
+    @property
+    def counts_source(self) -> bool:
+        """Whether the number of the source's rows tells of repeated keys."""
+        return self.scope == "all" and not self.definition.keys_are_sure
+
+
+def store_difference(latest: DatasetVersion, change: Change, number: int, last_row: int) -> str:
+    """SQL that stores what ``change`` makes of ``latest`` as version ``number``, with row numbers after ``last_row``.
+
+    It gives rows (what, split, rows): what is 'added', 'removed', 'new' (added under a new key), and 'source' with the
+    number of all rows of the source where that is needed. Columns of ``latest`` are those of the new version.
     """
     # A source whose keys are sure is not counted, so nothing has to be kept of it.
-    kept = "NOT MATERIALIZED" if definition.keys_are_sure else "MATERIALIZED"
+    kept = "MATERIALIZED" if change.counts_source else "NOT MATERIALIZED"
+    definition = change.definition
     steps = [
         f"delc_source AS {kept} (SELECT source.*, true AS delc_here FROM (\n{definition.source.query}\n) AS source)",
         f"delc_latest AS NOT MATERIALIZED ({_latest(latest, definition)})",
-        f"delc_difference AS MATERIALIZED ({_difference(definition)})",
+        f"delc_difference AS MATERIALIZED ({_difference(change)})",
         f"delc_removed AS (INSERT INTO {removed_name(latest.dataset_id)} (delc_row, delc_version)"
         f" SELECT DISTINCT delc_old_row, {number} FROM delc_difference WHERE delc_old_row IS NOT NULL)",
-        f"delc_existing AS ({_existing(definition)})",
-        f"delc_added AS MATERIALIZED ({_added(definition, number, last_row)})",
+        f"delc_existing AS ({_existing(latest, definition)})",
+        f"delc_added AS MATERIALIZED ({_added(change, number, last_row)})",
     ]
-    inserts = insert_parts(latest.dataset_id, definition, latest.parts, "delc_added")
+    columns = latest.stored_columns([column.name for column in definition.columns])
+    inserts = insert_parts(latest.dataset_id, columns, "delc_added")
     steps += [f"delc_part{part} AS ({insert})" for part, insert in enumerate(inserts, 1)]
-    return f"WITH {', '.join(steps)} {_REPORT}{'' if definition.keys_are_sure else _REPORT_SOURCE}"
+    return f"WITH {', '.join(steps)} {_REPORT}{_REPORT_SOURCE if change.counts_source else ''}"
+
+
+def matching_keys(latest: DatasetVersion, change: Change, *, known: bool) -> str:
+    """SQL for the keys of the source that ``latest`` has (``known``) or has not: their text, three of them, and how
+    many there are.
+    """
+    keys = change.definition.keys
+    texts = " || ', ' || ".join(f"COALESCE(delc_source.{column.quoted}::pg_catalog.text, 'NULL')" for column in keys)
+    test = f"delc_latest.delc_row IS {'NOT ' if known else ''}NULL"
+    return (
+        f"WITH delc_latest AS NOT MATERIALIZED ({_latest(latest, change.definition)})"
+        f" SELECT pg_catalog.concat('(', {texts}, ')') AS key, pg_catalog.count(*) OVER () AS keys"
+        f" FROM (\n{change.definition.source.query}\n) AS delc_source"
+        f" LEFT JOIN delc_latest ON {same_key(keys, 'delc_source', 'delc_latest')} WHERE {test}"
+        f" ORDER BY {', '.join(f'delc_source.{column.quoted}' for column in keys)} LIMIT 3"
+    )
+
+
+def same_key(keys: Sequence[SourceColumn], left: str, right: str) -> str:
+    """SQL for whether two rows, given by their aliases, have the same key."""
+    return images.same_key(keys, left, right, [_equality_schema(column) for column in keys])
 
 
 def rows_after(stored: StoredRows, columns: Sequence[StoredColumn], last_row: int) -> str:
@@ -50,35 +97,47 @@ def rows_after(stored: StoredRows, columns: Sequence[StoredColumn], last_row: in
 
 
 def _latest(latest: DatasetVersion, definition: Definition) -> str:
-    columns = latest.stored_columns([column.name for column in definition.columns])
-    return reading_query(latest.stored, columns, bookkeeping=["delc_row", "delc_split"], ordered=False)
+    return latest.rows_query([column.name for column in definition.columns])
 
 
-def _difference(definition: Definition) -> str:
-    columns = ", ".join(f"delc_source.{column.quoted}" for column in definition.columns)
-    same_key = " AND ".join(
-        f"delc_source.{column.quoted} OPERATOR({_equality_schema(column)}.=) delc_latest.{column.quoted}"
-        for column in definition.keys
-    )
-    images = [
-        f"ROW({', '.join(f'{side}.{column.quoted}' for column in definition.columns)})::pg_catalog.record"
-        for side in ("delc_source", "delc_latest")
-    ]
+def _difference(change: Change) -> str:
+    definition = change.definition
+    columns = ", ".join(f"{_value(change, column)} AS {column.quoted}" for column in definition.columns)
+    here = "delc_source.delc_here" if change.scope != "removal" else "NULL::pg_catalog.bool AS delc_here"
+    split = ", delc_source.delc_split AS delc_given_split" if change.has_split else ""
+    join, condition = _JOINS[change.scope]
+    if "{alike}" in condition:
+        compared = [c for c in definition.columns if change.given is None or c.name in change.given]
+        alike = images.alike(compared, "delc_source", "delc_latest")
+        if change.has_split:
+            alike = f"{alike} AND delc_source.delc_split OPERATOR(pg_catalog.=) delc_latest.delc_split"
+        condition = condition.format(alike=alike)
     return (
-        f"SELECT {columns}, delc_source.delc_here, delc_latest.delc_row AS delc_old_row,"
+        f"SELECT {columns}, {here}{split}, delc_latest.delc_row AS delc_old_row,"
         f" delc_latest.delc_split AS delc_old_split, {_stratum('delc_latest', definition)} AS delc_old_stratum"
-        f" FROM delc_source FULL JOIN delc_latest ON {same_key}"
-        " WHERE delc_source.delc_here IS NULL OR delc_latest.delc_row IS NULL"
-        f" OR {images[0]} OPERATOR(pg_catalog.*<>) {images[1]}"
+        f" FROM delc_source {join} delc_latest ON {same_key(definition.keys, 'delc_source', 'delc_latest')}"
+        f" WHERE {condition}"
     )
 
 
-def _existing(definition: Definition) -> str:
-    """Rows that each stratum keeps: those of the latest version, less the removed, plus the changed."""
-    latest = (
-        f"SELECT {_stratum('delc_latest', definition)} AS stratum, delc_split, pg_catalog.count(*) AS n"
-        " FROM delc_latest GROUP BY 1, 2"
-    )
+_JOINS: dict[Scope, tuple[str, str]] = {
+    "all": ("FULL JOIN", "delc_source.delc_here IS NULL OR delc_latest.delc_row IS NULL OR NOT ({alike})"),
+    "given": ("LEFT JOIN", "delc_latest.delc_row IS NULL OR NOT ({alike})"),
+    "clash": ("LEFT JOIN", "true"),
+    "removal": ("JOIN", "true"),
+}
+
+
+def _value(change: Change, column: SourceColumn) -> str:
+    """Where the new row takes a column's value from."""
+    from_source = change.scope != "removal" and (change.given is None or column.name in change.given)
+    return f"{'delc_source' if from_source else 'delc_latest'}.{column.quoted}"
+
+
+def _existing(latest: DatasetVersion, definition: Definition) -> str:
+    """Rows that each stratum keeps: those of the latest version, less the removed, plus the changed. They are counted
+    where rows with new keys are to be placed.
+    """
     gone = (
         "SELECT delc_old_stratum, delc_old_split, -pg_catalog.count(*) FROM delc_difference"
         " WHERE delc_old_row IS NOT NULL GROUP BY 1, 2"
@@ -88,7 +147,7 @@ def _existing(definition: Definition) -> str:
         " WHERE delc_old_row IS NOT NULL AND delc_here GROUP BY 1, 2"
     )
     splits = "delc_split <> 't' AS is_held_out, delc_split = 'e' AS is_test"
-    counted = f"{latest} UNION ALL {gone} UNION ALL {changed}"
+    counted = f"{_counted(latest, definition)} UNION ALL {gone} UNION ALL {changed}"
     return (
         "SELECT stratum, pg_catalog.sum(n)::pg_catalog.float8 AS rows,"
         " COALESCE(pg_catalog.sum(n) FILTER (WHERE is_held_out), 0)::pg_catalog.float8 AS held_out,"
@@ -98,18 +157,40 @@ def _existing(definition: Definition) -> str:
     )
 
 
-def _added(definition: Definition, number: int, last_row: int) -> str:
+def _counted(latest: DatasetVersion, definition: Definition) -> str:
+    """SQL for stratum, delc_split and number of rows (n) of the latest version."""
+    if definition.stratum is None:
+        counts = latest.split_counts()
+        listed = ", ".join(f"('all', '{letter}', {counts[split]})" for split, letter in SPLITS.items())
+        return (
+            'SELECT stratum::pg_catalog.text, delc_split::pg_catalog."char", n::pg_catalog.int8'
+            f" FROM (VALUES {listed}) AS known(stratum, delc_split, n)"
+        )
+    column = definition.stratum
+    rows = latest.rows_query([column.name], ["delc_split"])
+    grouped = (
+        f"SELECT latest.{column.quoted}, latest.delc_split, pg_catalog.count(*) AS n FROM ({rows}) AS latest"
+        " WHERE EXISTS (SELECT FROM delc_difference WHERE delc_here AND delc_old_row IS NULL) GROUP BY 1, 2"
+    )
+    return f"SELECT {_stratum('latest', definition)} AS stratum, delc_split, n FROM ({grouped}) AS latest"
+
+
+def _added(change: Change, number: int, last_row: int) -> str:
     """The rows to be stored, with their numbers and splits."""
+    definition = change.definition
     columns = ", ".join(f"placed.{column.quoted}" for column in definition.columns)
     order = row_order("placed", definition)
     return (
         f"SELECT {last_row} + pg_catalog.row_number() OVER (ORDER BY {order}) AS delc_row, {number} AS delc_version,"
-        f" {_split(definition)} AS delc_split, {columns}"
+        f" {_split(change)} AS delc_split, {columns}, placed.delc_old_row"
         f" FROM ({_placed(definition)}) AS placed ORDER BY {order}"
     )
 
 
-def _split(definition: Definition) -> str:
+def _split(change: Change) -> str:
+    if change.has_split:
+        return "placed.delc_given_split"
+    definition = change.definition
     existing = Existing("placed.delc_rows", "placed.delc_held_out", "placed.delc_test")
     split = split_letter("placed", "placed.delc_place", definition, existing)
     if definition.split_column:
@@ -158,5 +239,7 @@ _REPORT = """
     UNION ALL
     SELECT 'removed', delc_old_split::pg_catalog.text, pg_catalog.count(DISTINCT delc_old_row) FROM delc_difference
     WHERE delc_old_row IS NOT NULL GROUP BY 2
+    UNION ALL
+    SELECT 'new', '', pg_catalog.count(*) FROM delc_added WHERE delc_old_row IS NULL
 """
 _REPORT_SOURCE = "UNION ALL SELECT 'source', '', pg_catalog.count(*) FROM delc_source"

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from delc.datasets import catalog, names, store, versions
+from delc.datasets import catalog, names, store
 from delc.server import queries
-from delc.server.errors import DependentObjects, InvalidParameter
+from delc.server.errors import DependentObjects
 
 _MOST_MODELS_LISTED = 20
 
 
 def drop(name: str) -> int:
     """Drops a data set with its versions, rows and tables; how many versions went. What ran on it stays in the log."""
-    parsed = names.parse(name)
-    if parsed.number is not None:
-        raise InvalidParameter(f'"{name}" names a version', hint=f'Drop all versions with "{parsed.dataset}".')
-    dataset = catalog.lock_dataset(parsed.dataset)
+    dataset = catalog.lock_dataset(names.parse_dataset(name, "Drop all versions with"))
     catalog.require_ownership(dataset, "drop", or_admin=True)
     _require_no_models(dataset)
-    parts = max(versions.find(parsed).parts)
     with queries.as_owner():
         for statement in _DELETIONS:
             queries.execute(statement, dataset.id)
         dropped: int = queries.execute("DELETE FROM delc.dataset_versions WHERE dataset_id = $1", dataset.id)
         queries.execute("DELETE FROM delc.datasets WHERE id = $1", dataset.id)
-    store.drop_tables(dataset.id, parts)
+    store.drop_tables(dataset.id)
     return dropped
 
 
@@ -51,6 +47,7 @@ _MODELS = """
 """
 
 _DELETIONS = (
+    "DELETE FROM delc.dataset_refs WHERE dataset_id = $1",
     """
     DELETE FROM delc.run_inputs AS input USING delc.dataset_versions AS version
     WHERE version.dataset_id = $1 AND input.dataset_version_id = version.id

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from delc.datasets.definition import Definition
 from delc.datasets.layout import part_name
 from delc.datasets.order import order_hash, position_hash
+from delc.datasets.reading import StoredColumn
 from delc.datasets.splits import Existing, letter, letter_of_column
 from delc.server import queries
 
@@ -16,32 +17,44 @@ FIRST_NUMBER = 1
 def fill(dataset_id: int, definition: Definition, parts: Sequence[int]) -> None:
     """Inserts the rows, in the order of their numbers, each with its split. Runs as the caller."""
     rows = _first_rows(definition)
+    columns = [StoredColumn(column.quoted, part) for column, part in zip(definition.columns, parts, strict=True)]
     if max(parts) == 1:
-        inserts = insert_parts(dataset_id, definition, parts, f"({rows}) AS delc_rows")
+        inserts = insert_parts(dataset_id, columns, f"({rows}) AS delc_rows")
         queries.execute(inserts[0])
         return
-    inserts = insert_parts(dataset_id, definition, parts, "delc_rows")
+    inserts = insert_parts(dataset_id, columns, "delc_rows")
     steps = "".join(f", delc_part{part} AS ({insert})" for part, insert in enumerate(inserts[1:], 2))
     queries.execute(f"WITH delc_rows AS MATERIALIZED ({rows}){steps}\n{inserts[0]}")
 
 
-def insert_parts(dataset_id: int, definition: Definition, parts: Sequence[int], rows: str) -> list[str]:
+def insert_parts(dataset_id: int, columns: Sequence[StoredColumn], rows: str) -> list[str]:
     """The INSERT of each part; ``rows`` has delc_row, delc_version, delc_split and all columns."""
     inserts = []
-    for part in range(1, max(parts) + 1):
+    for part in range(1, max(column.part for column in columns) + 1):
         own = ["delc_row", "delc_version", "delc_split"] if part == 1 else ["delc_row"]
-        names = own + [column.quoted for column, place in zip(definition.columns, parts, strict=True) if place == part]
-        listed = ", ".join(names)
-        inserts.append(f"INSERT INTO {part_name(dataset_id, part)} ({listed}) SELECT {listed} FROM {rows}")
+        here = [column for column in columns if column.part == part]
+        into = ", ".join(own + [column.stored or column.quoted for column in here])
+        selected = ", ".join(own + [column.quoted for column in here])
+        inserts.append(f"INSERT INTO {part_name(dataset_id, part)} ({into}) SELECT {selected} FROM {rows}")
     return inserts
+
+
+def split_anew(definition: Definition) -> str:
+    """SQL for the source's rows with the split (delc_split, "char") that each would have in a new data set."""
+    columns = ", ".join(f"placed.{column.quoted}" for column in definition.columns)
+    split = split_letter("placed", _place(definition), definition, Existing())
+    return f'SELECT {columns}, ({split})::pg_catalog."char" AS delc_split FROM ({_placed(definition)}) AS placed'
+
+
+def _place(definition: Definition) -> str:
+    return "placed.delc_place" if definition.stratum else "placed.delc_row"
 
 
 def _first_rows(definition: Definition) -> str:
     columns = ", ".join(f"placed.{column.quoted}" for column in definition.columns)
     order = row_order("placed", definition)
-    place = "placed.delc_place" if definition.stratum else "placed.delc_row"
     number = f"pg_catalog.row_number() OVER (ORDER BY {order})" if definition.stratum else "placed.delc_row"
-    split = split_letter("placed", place, definition, Existing())
+    split = split_letter("placed", _place(definition), definition, Existing())
     return (
         f"SELECT {number} AS delc_row, {FIRST_NUMBER} AS delc_version, {split} AS delc_split, {columns}"
         f" FROM ({_placed(definition)}) AS placed ORDER BY {order}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from delc.datasets import access, dropping, row_types, versions
+from delc.datasets import access, by_hand, dropping, references, row_types, versions
 from delc.datasets.commit import commit
 from delc.datasets.create import create
 from delc.log.runs import running
@@ -45,6 +45,62 @@ def commit_dataset(name: str, message: str | None) -> dict[str, Any]:
     """Takes the source's current rows as a new version; the row that ``delc.commit_dataset`` returns."""
     with running("commit_dataset", subject=str(name), arguments={"name": name, "message": message}) as run:
         return commit(run, name, message)
+
+
+def correct_dataset(name: str, query: str, message: str | None, kind: str, remove: bool) -> dict[str, Any]:
+    """Replaces or removes rows as a new version; the row that ``delc.correct_dataset`` returns."""
+    arguments = {"name": name, "query": query, "message": message, "kind": kind, "remove": remove}
+    with running("correct_dataset", subject=str(name), arguments=arguments) as run:
+        return by_hand.correct(run, name, query, message, kind, remove)
+
+
+def append_dataset(name: str, query: str, message: str | None) -> dict[str, Any]:
+    """Adds rows as a new version; the row that ``delc.append_dataset`` returns."""
+    arguments = {"name": name, "query": query, "message": message}
+    with running("append_dataset", subject=str(name), arguments=arguments) as run:
+        return by_hand.append(run, name, query, message)
+
+
+def split_dataset(
+    name: str, validation: float, test: float, stratify: bool, seed: int, message: str | None
+) -> dict[str, Any]:
+    """Splits a data set anew as a new version; the row that ``delc.split_dataset`` returns."""
+    arguments = {
+        "name": name,
+        "validation": validation,
+        "test": test,
+        "stratify": stratify,
+        "seed": seed,
+        "message": message,
+    }
+    with running("split_dataset", subject=str(name), arguments=arguments, seed=seed) as run:
+        return by_hand.split(run, name, validation, test, stratify, seed, message)
+
+
+def revert_dataset(name: str, version: str, message: str | None) -> dict[str, Any]:
+    """Makes an old version's content the newest; the row that ``delc.revert_dataset`` returns."""
+    arguments = {"name": name, "version": version, "message": message}
+    with running("revert_dataset", subject=str(name), arguments=arguments) as run:
+        return by_hand.revert(run, name, version, message)
+
+
+def branch_dataset(version: str, branch: str) -> str:
+    """Begins a branch at a version; how it is called."""
+    arguments = {"version": version, "branch": branch}
+    with running("branch_dataset", subject=str(version), arguments=arguments) as run:
+        return references.add(run, version, branch, "branch")
+
+
+def tag_dataset(version: str, tag: str) -> str:
+    """Gives a version a name that stays; how it is called."""
+    with running("tag_dataset", subject=str(version), arguments={"version": version, "tag": tag}) as run:
+        return references.add(run, version, tag, "tag")
+
+
+def drop_dataset_ref(ref: str) -> None:
+    """Forgets a branch or tag."""
+    with running("drop_dataset_ref", subject=str(ref), arguments={"ref": ref}):
+        references.drop(ref)
 
 
 def dataset_query(version: str, split: str | None) -> str:

@@ -11,10 +11,19 @@ from delc.datasets.splits import SPLITS
 
 @dataclass(frozen=True)
 class StoredColumn:
-    """A column of a version: its quoted name, and the part of the store that holds it."""
+    """A column of a version: its quoted name, the part of the store that holds it, and its (quoted) name there where
+    that is another.
+    """
 
     quoted: str
     part: int = 1
+    stored: str | None = None
+
+    @property
+    def selected(self) -> str:
+        """The column in a query's list."""
+        renamed = f"{self.stored} AS {self.quoted}" if self.stored else self.quoted
+        return f"{_alias(self.part)}.{renamed}"
 
 
 @dataclass(frozen=True)
@@ -37,19 +46,24 @@ def reading_query(
     *,
     bookkeeping: Sequence[str] = (),
     ordered: bool = True,
+    but_not_in: StoredRows | None = None,
 ) -> str:
     """SQL for the columns of a version's rows, or of one split of them, in the order of their row numbers.
 
-    ``bookkeeping`` names columns of the store to be put in front: delc_row, delc_version, delc_split. The text names
-    every relation with its schema, and gives the same rows after later commits.
+    ``bookkeeping`` names columns of the store to be put in front: delc_row, delc_version, delc_split. ``but_not_in``
+    leaves out the rows that another version of the same data set has too. The text names every relation with its
+    schema, and gives the same rows after later commits.
     """
     selected = [f"d.{name}" for name in bookkeeping]
-    selected += [f"{_alias(column.part)}.{column.quoted}" for column in columns]
-    conditions = [f"({_in_numbers('d.delc_version', stored.numbers)})"]
+    selected += [column.selected for column in columns]
+    conditions = [f"({in_numbers('d.delc_version', stored.numbers)})"]
     if split is not None:
         conditions.append(f"d.delc_split = '{SPLITS[split]}'")
     if stored.has_removals:
-        conditions.append(_not_removed(stored))
+        conditions.append(f"NOT {is_removed(stored)}")
+    if but_not_in is not None:
+        outside = f"NOT ({in_numbers('d.delc_version', but_not_in.numbers)})"
+        conditions.append(f"({outside} OR {is_removed(but_not_in)})" if but_not_in.has_removals else outside)
     query = (
         f"SELECT {', '.join(selected)} FROM {part_name(stored.dataset_id, 1)} AS d"
         f"{_joins(stored.dataset_id, {column.part for column in columns})} WHERE {' AND '.join(conditions)}"
@@ -62,21 +76,23 @@ def _alias(part: int) -> str:
 
 
 def _joins(dataset_id: int, parts: Iterable[int]) -> str:
+    """Rows that are older than a part have nothing in it: the part's columns are NULL there."""
     return "".join(
-        f" JOIN {part_name(dataset_id, part)} AS d{part} ON d{part}.delc_row = d.delc_row"
+        f" LEFT JOIN {part_name(dataset_id, part)} AS d{part} ON d{part}.delc_row = d.delc_row"
         for part in sorted(parts)
         if part > 1
     )
 
 
-def _not_removed(stored: StoredRows) -> str:
+def is_removed(stored: StoredRows, row: str = "d.delc_row") -> str:
+    """SQL for whether one of the versions left the row out."""
     return (
-        f"NOT EXISTS (SELECT FROM {removed_name(stored.dataset_id)} AS r"
-        f" WHERE r.delc_row = d.delc_row AND ({_in_numbers('r.delc_version', stored.numbers)}))"
+        f"EXISTS (SELECT FROM {removed_name(stored.dataset_id)} AS r"
+        f" WHERE r.delc_row = {row} AND ({in_numbers('r.delc_version', stored.numbers)}))"
     )
 
 
-def _in_numbers(column: str, numbers: Sequence[int]) -> str:
+def in_numbers(column: str, numbers: Sequence[int]) -> str:
     """Whether the column is one of the numbers, by ranges: a history without branches needs one comparison."""
     return " OR ".join(_in_range(column, first, last) for first, last in _ranges(numbers))
 

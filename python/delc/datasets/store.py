@@ -6,8 +6,9 @@ insert only meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from delc.datasets.columns import SourceColumn
 from delc.datasets.layout import part_name, removed_name
@@ -53,12 +54,12 @@ def add_row_numbers_index(dataset_id: int, parts: int) -> None:
 
 
 @contextmanager
-def writable(dataset_id: int, parts: int) -> Iterator[None]:
+def writable(dataset_id: int) -> Iterator[None]:
     """Lets the caller insert rows within the block; other sessions never see that right, since it goes in the same
     transaction.
     """
     caller = queries.quote_identifier(rights.caller())
-    tables = ", ".join(_tables(dataset_id, parts))
+    tables = ", ".join(_tables(dataset_id))
     with queries.as_owner():
         queries.execute(f"GRANT INSERT ON {tables} TO {caller}")
     yield
@@ -66,24 +67,24 @@ def writable(dataset_id: int, parts: int) -> Iterator[None]:
         queries.execute(f"REVOKE INSERT ON {tables} FROM {caller}")
 
 
-def grant_reading(dataset_id: int, parts: int, role: str) -> None:
+def grant_reading(dataset_id: int, role: str) -> None:
     """Lets a role read all versions."""
     with queries.as_owner():
-        tables = ", ".join(_tables(dataset_id, parts))
+        tables = ", ".join(_tables(dataset_id))
         queries.execute(f"GRANT SELECT ON {tables} TO {queries.quote_identifier(role)}")
 
 
-def revoke_reading(dataset_id: int, parts: int, role: str) -> None:
+def revoke_reading(dataset_id: int, role: str) -> None:
     """Takes the right to read from a role."""
     with queries.as_owner():
-        tables = ", ".join(_tables(dataset_id, parts))
+        tables = ", ".join(_tables(dataset_id))
         queries.execute(f"REVOKE SELECT ON {tables} FROM {queries.quote_identifier(role)}")
 
 
-def drop_tables(dataset_id: int, parts: int) -> None:
+def drop_tables(dataset_id: int) -> None:
     """Drops the tables with all rows. Views of users' that read them stand in the way, as they should."""
     with queries.as_owner():
-        queries.execute(f"DROP TABLE {', '.join(_tables(dataset_id, parts))}")
+        queries.execute(f"DROP TABLE {', '.join(_tables(dataset_id))}")
 
 
 @contextmanager
@@ -102,8 +103,46 @@ def bulk_settings() -> Iterator[None]:
         queries.execute(_SET_LOCAL, name, value)
 
 
-def _tables(dataset_id: int, parts: int) -> list[str]:
-    return [*(part_name(dataset_id, part) for part in range(1, parts + 1)), removed_name(dataset_id)]
+def count_parts(dataset_id: int) -> int:
+    """How many tables the columns of a data set's rows are spread over."""
+    with queries.as_owner():
+        found: int = queries.value(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = 'delc_data'::regnamespace AND relkind = 'r'"
+            " AND relname ~ ('^d' || $1 || '(_part[0-9]+)?$')",
+            str(dataset_id),
+        )
+    return found
+
+
+def column_widths(dataset_id: int, part: int) -> dict[str, int]:
+    """The users' columns in a part: the bytes that a value takes, -1 where that varies."""
+    with queries.as_owner():
+        found = queries.rows(
+            "SELECT attname::text AS name, attlen::integer AS width FROM pg_attribute"
+            " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attname <> ALL ($2)"
+            " ORDER BY attnum",
+            part_name(dataset_id, part),
+            queries.typed(list(_BOOKKEEPING), "name[]"),
+        )
+    return {row["name"]: row["width"] for row in found}
+
+
+def add_columns(dataset_id: int, part: int, dataset: str, columns: Mapping[str, SourceColumn], *, is_new: bool) -> None:
+    """Adds columns, by their names in the store, to a part, which is made first where it ``is_new``."""
+    table = part_name(dataset_id, part)
+    with queries.as_owner():
+        if is_new:
+            queries.execute(f"CREATE TABLE {table} (delc_row bigint NOT NULL PRIMARY KEY)")
+            queries.execute(f"ALTER TABLE {table} OWNER TO {_STORE_OWNER}")
+            _comment(table, f'Rows of the data set "{dataset}", columns of part {part}', ["delc_row"])
+            for row in queries.rows(_READERS, part_name(dataset_id, 1)):
+                queries.execute(f"GRANT SELECT ON {table} TO {queries.quote_identifier(row['role'])}")
+        declared = [replace(column, name=name).declaration for name, column in columns.items()]
+        queries.execute(f"ALTER TABLE {table} {', '.join(f'ADD COLUMN {text}' for text in declared)}")
+
+
+def _tables(dataset_id: int) -> list[str]:
+    return [*(part_name(dataset_id, part) for part in range(1, count_parts(dataset_id) + 1)), removed_name(dataset_id)]
 
 
 def _comment(table: str, text: str, own_columns: Sequence[str]) -> None:
@@ -112,6 +151,13 @@ def _comment(table: str, text: str, own_columns: Sequence[str]) -> None:
     for name in own_columns:
         queries.execute(f"COMMENT ON COLUMN {table}.{name} IS {queries.quote_literal(_BOOKKEEPING[name][1])}")
 
+
+_READERS = """
+    SELECT DISTINCT role.rolname::text AS role
+    FROM pg_class AS class CROSS JOIN LATERAL aclexplode(class.relacl) AS granted
+    JOIN pg_roles AS role ON role.oid = granted.grantee
+    WHERE class.oid = to_regclass($1) AND granted.privilege_type = 'SELECT' AND granted.grantee <> class.relowner
+"""
 
 _SET_LOCAL = "SELECT pg_catalog.set_config($1, $2, true)"
 

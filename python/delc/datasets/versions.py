@@ -33,6 +33,7 @@ class DatasetVersion:
     target_columns: tuple[str, ...]
     split_column: str | None
     parts: tuple[int, ...]
+    stored_names: tuple[str, ...]
     stored: StoredRows
     _split_counts: dict[str, int]
 
@@ -71,15 +72,36 @@ class DatasetVersion:
 
     def stored_columns(self, columns: Sequence[str]) -> list[StoredColumn]:
         """Where columns of these names are stored; ``UndefinedObject`` for one that the version does not have."""
-        parts = {column.name: part for column, part in zip(self.columns, self.parts, strict=True)}
+        places = zip(self.columns, self.parts, self.stored_names, strict=True)
+        known = {column.name: _stored_column(column.name, part, stored) for column, part, stored in places}
         for name in columns:
-            if name not in parts:
-                raise unknown("column", name, parts, where=f'of data set "{self.title}"')
-        return [StoredColumn(queries.quote_identifier(name), parts[name]) for name in columns]
+            if name not in known:
+                raise unknown("column", name, known, where=f'of data set "{self.title}"')
+        return [known[name] for name in columns]
+
+    @property
+    def column_names(self) -> list[str]:
+        """All columns, in order."""
+        return [column.name for column in self.columns]
+
+    def rows_query(
+        self,
+        columns: Sequence[str] | None = None,
+        bookkeeping: Sequence[str] = ("delc_row", "delc_split"),
+        but_not_in: StoredRows | None = None,
+    ) -> str:
+        """SQL for the rows in no order, with columns of the store in front; see ``reading_query``."""
+        stored = self.stored_columns(self.column_names if columns is None else columns)
+        return reading_query(self.stored, stored, bookkeeping=bookkeeping, ordered=False, but_not_in=but_not_in)
+
+
+def _stored_column(name: str, part: int, stored: str) -> StoredColumn:
+    other = queries.quote_identifier(stored) if stored != name else None
+    return StoredColumn(queries.quote_identifier(name), part, other)
 
 
 def resolve(text: str | None) -> DatasetVersion:
-    """The version that ``name`` (the latest) or ``name@number`` names.
+    """The version that ``name`` (the head of main), ``name@number``, ``name@branch`` or ``name@tag`` names.
 
     Errors: ``InvalidParameter`` for what is no version's name, ``UndefinedObject`` with the nearest name for an unknown
     data set or version, ``InsufficientPrivilege`` when the caller may not read its rows.
@@ -92,17 +114,23 @@ def resolve(text: str | None) -> DatasetVersion:
 def find(name: names.VersionName) -> DatasetVersion:
     """The version of that name, whether or not the caller may read its rows."""
     with queries.as_owner():
-        found = queries.row(_FIND, name.dataset, queries.typed(name.number, "integer"))
+        found = queries.row(_FIND, name.dataset, queries.typed(name.number, "integer"), name.reference)
     if found is None:
         raise _unknown_version(name)
     return _version(found)
 
 
-def column_records(columns: Sequence[QueryColumn], parts: Sequence[int]) -> list[dict[str, Any]]:
+def column_records(
+    columns: Sequence[QueryColumn], parts: Sequence[int], stored_names: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """Columns as ``delc.dataset_versions`` keeps them."""
     return [
-        {"name": column.name, "type": column.type} | ({"part": part} if part > 1 else {})
-        for column, part in zip(columns, parts, strict=True)
+        {"name": column.name, "type": column.type}
+        | ({"part": part} if part > 1 else {})
+        | ({"stored": stored} if stored != column.name else {})
+        for column, part, stored in zip(
+            columns, parts, stored_names or [column.name for column in columns], strict=True
+        )
     ]
 
 
@@ -119,6 +147,7 @@ def _version(found: dict[str, Any]) -> DatasetVersion:
         target_columns=tuple(found["target_columns"]),
         split_column=found["split_column"],
         parts=tuple(column.get("part", 1) for column in columns),
+        stored_names=tuple(column.get("stored", column["name"]) for column in columns),
         stored=StoredRows(found["dataset_id"], tuple(found["numbers"]), found["has_removals"]),
         _split_counts={split: found[split] for split in SPLITS},
     )
@@ -126,20 +155,36 @@ def _version(found: dict[str, Any]) -> DatasetVersion:
 
 def _unknown_version(name: names.VersionName) -> UndefinedObject:
     with queries.as_owner():
-        known = queries.rows(
-            "SELECT version.number FROM delc.datasets AS dataset JOIN delc.dataset_versions AS version"
-            " ON version.dataset_id = dataset.id WHERE dataset.name = $1 ORDER BY version.number",
-            name.dataset,
-        )
-    if not known:
+        numbers = [row["number"] for row in queries.rows(_NUMBERS, name.dataset)]
+        references = [row["name"] for row in queries.rows(_REFERENCES, name.dataset)]
+    if not numbers:
         return unknown_dataset(name.dataset)
-    first, last = known[0]["number"], known[-1]["number"]
+    if name.reference is not None:
+        error = unknown("branch or tag", name.reference, references, where=f'of data set "{name.dataset}"')
+        assert isinstance(error, UndefinedObject)
+        return error
+    first, last = numbers[0], numbers[-1]
     listed = f"{name.dataset}@{first}" + (f" to {name.dataset}@{last}" if last > first else "")
+    missing = last - first + 1 - len(numbers)
+    gone = f", without {missing} that {'were' if missing > 1 else 'was'} dropped" if missing else ""
     return UndefinedObject(
         f'data set "{name.dataset}" has no version {name.number}',
-        detail=f"It has {listed}.",
+        detail=f"It has {listed}{gone}.",
         hint=f'"{name.dataset}" alone is the latest.',
     )
+
+
+_NUMBERS = """
+    SELECT version.number FROM delc.datasets AS dataset
+    JOIN delc.dataset_versions AS version ON version.dataset_id = dataset.id
+    WHERE dataset.name = $1 ORDER BY version.number
+"""
+
+_REFERENCES = """
+    SELECT reference.name FROM delc.datasets AS dataset
+    JOIN delc.dataset_refs AS reference ON reference.dataset_id = dataset.id
+    WHERE dataset.name = $1
+"""
 
 
 def _require_reading(version: DatasetVersion) -> None:
@@ -170,9 +215,11 @@ _FIND = """
                version.test, version.columns
         FROM delc.datasets AS dataset
         JOIN delc.dataset_versions AS version ON version.dataset_id = dataset.id
-        WHERE dataset.name = $1 AND ($2 IS NULL OR version.number = $2)
-        ORDER BY version.number DESC
-        LIMIT 1
+        WHERE dataset.name = $1
+          AND CASE WHEN $2 IS NOT NULL THEN version.number = $2
+                   ELSE version.id = (SELECT reference.version_id FROM delc.dataset_refs AS reference
+                                      WHERE reference.dataset_id = dataset.id AND reference.name = COALESCE($3, 'main'))
+              END
     ) AS version
     CROSS JOIN LATERAL (
         WITH RECURSIVE ancestor AS (

@@ -1,0 +1,101 @@
+-- Data sets under version control: branches and tags, versions made by hand, comparing and merging versions, and dropping them.
+
+CREATE FUNCTION delc.branch_dataset(version text, branch text)
+RETURNS text
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.branch_dataset", version, branch)
+$$;
+COMMENT ON FUNCTION delc.branch_dataset(text, text) IS
+$comment$Begins a branch at a version of a data set; returns what it is called, such as customers@cleaned. Versions are made on it with that name: commit_dataset('customers@cleaned'). The caller must be a member of the data set's owner.$comment$;
+
+CREATE FUNCTION delc.tag_dataset(version text, tag text)
+RETURNS text
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.tag_dataset", version, tag)
+$$;
+COMMENT ON FUNCTION delc.tag_dataset(text, text) IS
+$comment$Gives a version of a data set a name that stays, such as customers@published; returns it. A version with a tag cannot be dropped. The caller must be a member of the data set's owner.$comment$;
+
+CREATE FUNCTION delc.drop_dataset_ref(ref text)
+RETURNS void
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+GD["delc"]("datasets.drop_dataset_ref", ref)
+$$;
+COMMENT ON FUNCTION delc.drop_dataset_ref(text) IS
+$comment$Forgets a branch or tag (name@branch, name@tag) of a data set; the version stays. The branch main stays as well. The caller must be a member of the data set's owner or of delc_admin.$comment$;
+
+CREATE FUNCTION delc.correct_dataset(
+    name text,
+    query text,
+    message text DEFAULT NULL,
+    kind text DEFAULT 'correction',
+    remove boolean DEFAULT false)
+RETURNS delc.dataset_result
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.correct_dataset", name, query, message, kind, remove)
+$$;
+COMMENT ON FUNCTION delc.correct_dataset(text, text, text, text, boolean) IS
+$comment$Changes rows of a data set by hand, as a new version of main (name) or of a branch (name@branch); the source stays as it is.
+
+query: rows that replace those of the same key; columns that it lacks keep their values, as in 'SELECT 17 AS id, 42 AS age'. remove: rows with these keys are taken away instead. kind: correction or cleaning. Keys that are not there are an error. A changed row stays in its split. The next commit_dataset() on the same branch takes the source's rows again.$comment$;
+
+CREATE FUNCTION delc.append_dataset(name text, query text, message text DEFAULT NULL)
+RETURNS delc.dataset_result
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.append_dataset", name, query, message)
+$$;
+COMMENT ON FUNCTION delc.append_dataset(text, text, text) IS
+$comment$Adds the rows of a query to a data set, as a new version of main (name) or of a branch (name@branch); the source stays as it is.
+
+The query has all columns; a key that is there already is an error. New rows fill the shares of the splits up.$comment$;
+
+CREATE FUNCTION delc.split_dataset(
+    name text,
+    validation double precision DEFAULT 0.1,
+    test double precision DEFAULT 0.2,
+    stratify boolean DEFAULT true,
+    seed bigint DEFAULT 0,
+    message text DEFAULT NULL)
+RETURNS delc.dataset_result
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.split_dataset", name, validation, test, stratify, seed, message)
+$$;
+COMMENT ON FUNCTION delc.split_dataset(text, double precision, double precision, boolean, bigint, text) IS
+$comment$Splits the rows of a data set anew, as a new version: the same shares and seed give the split that create_dataset() would give. Rows whose split changes are stored again. Rows of later versions are split by these shares too.$comment$;
+
+CREATE FUNCTION delc.revert_dataset(name text, version text, message text DEFAULT NULL)
+RETURNS delc.dataset_result
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.revert_dataset", name, version, message)
+$$;
+COMMENT ON FUNCTION delc.revert_dataset(text, text, text) IS
+$comment$Makes a new version of main (name) or of a branch (name@branch) that equals an older one (name@3, or 3 alone), with its columns and splits. Nothing of the history goes.$comment$;
+
+CREATE VIEW delc.dataset_log AS
+SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,
+       ARRAY(SELECT base.number FROM delc.dataset_version_parents AS parent
+             JOIN delc.dataset_versions AS base ON base.id = parent.parent_id
+             WHERE parent.version_id = version.id ORDER BY parent.position) AS parents,
+       ARRAY(SELECT ref.name FROM delc.dataset_refs AS ref WHERE ref.version_id = version.id AND ref.kind = 'branch' ORDER BY ref.name) AS branches,
+       ARRAY(SELECT ref.name FROM delc.dataset_refs AS ref WHERE ref.version_id = version.id AND ref.kind = 'tag' ORDER BY ref.name) AS tags,
+       version.created_by, version.created_at, version.rows, version.added, version.removed, version.run_id
+FROM delc.datasets AS dataset
+JOIN delc.dataset_versions AS version ON version.dataset_id = dataset.id;
+COMMENT ON VIEW delc.dataset_log IS 'The history of every data set: what made each version, from which others, who, when and why; to be sorted by name and version.';
+COMMENT ON COLUMN delc.dataset_log.parents IS 'Numbers of the versions that it was made from.';
+COMMENT ON COLUMN delc.dataset_log.branches IS 'Branches whose newest version it is.';
+COMMENT ON COLUMN delc.dataset_log.tags IS 'Tags that name it.';

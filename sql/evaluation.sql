@@ -18,3 +18,14 @@ COMMENT ON FUNCTION delc.evaluate(text, text, text, boolean, double precision, b
 $comment$Measures a model on rows whose target is known: metrics for all rows (class NULL), by class, label or output, and the confusion matrix (class was right, predicted was said), with confidence intervals [low, high]; then parameters, stored_bytes, flops and latency_ms (of one row).
 
 data: a data set (name or name@version), of which split is read (train, validation, test, or NULL for all), or a query, which runs with the caller's rights. Without data: the metrics of the last evaluation that was stored, without running again. store: keeps the metrics in delc.metrics and delc.leaderboard; a standby server needs store => false. seed: of the resampling behind intervals.$comment$;
+
+CREATE FUNCTION delc.diff_predictions(a text, b text, data text, split text DEFAULT NULL, key_column text DEFAULT NULL, tolerance double precision DEFAULT 0)
+RETURNS TABLE (key text, label_a text, label_b text, probability_a double precision, probability_b double precision, value_a double precision, value_b double precision)
+LANGUAGE plpython3u VOLATILE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("evaluation.diff_predictions", a, b, data, split, key_column, tolerance)
+$$;
+COMMENT ON FUNCTION delc.diff_predictions(text, text, text, text, text, double precision) IS
+$comment$The rows on which two versions of models disagree: the label that each predicts (several labels as an array in text form) and its probability, or for regression the output and both values where they are further apart than tolerance. data: a data set (name or name@version) and its split (NULL for all rows), or a query, which runs with the caller's rights. key_column: the column that identifies rows; by default the data set's key, otherwise as for predict_rows().$comment$;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from support.cluster import Connection
 from support.workplace import rows
 
@@ -23,3 +25,24 @@ def parameters(connection: Connection, model: str) -> dict[str, str]:
     found = rows(connection, _PARAMETERS, name, int(number), int(epoch) if epoch else None)
     assert found, f"{model} has no parameters"
     return dict(found)
+
+
+def numbers(connection: Connection, model: str) -> dict[str, np.ndarray]:
+    """The parameters of name@7 as arrays."""
+    name, _, number = model.partition("@")
+    found = rows(connection, _NUMBERS, name, int(number))
+    assert found, f"{model} has no parameters"
+    return {key: np.array(values, dtype=dtype).reshape(shape) for key, dtype, shape, values in found}
+
+
+_NUMBERS = """
+    SELECT parameter.name, delc.dtype(parameter.value), parameter.shape,
+           (CASE WHEN parameter.shape = '{}' THEN delc.reshape(parameter.value, '{1}')
+                 ELSE parameter.value END)::double precision[]
+    FROM delc.models AS model
+    JOIN delc.model_versions AS version ON version.model_id = model.id
+    JOIN delc.snapshots AS snapshot ON snapshot.version_id = version.id AND snapshot.is_latest
+    JOIN delc.parameters AS parameter ON parameter.snapshot_id = snapshot.id
+    WHERE model.name = %s AND version.number = %s
+    ORDER BY parameter.name
+"""

@@ -7,6 +7,7 @@ from typing import Any
 
 from delc.evaluation.costs import cost_rows
 from delc.evaluation.data import EvaluationData, find_data
+from delc.evaluation.disagreement import disagreements
 from delc.evaluation.rows import MetricRow, check_confidence
 from delc.evaluation.scoring import scored_rows
 from delc.log.runs import Metric, running
@@ -33,6 +34,14 @@ def evaluate(
         measured = _measure_and_store(version, data, split, confidence, seed)
     for row in measured:
         yield _row(row.metric, row.label, row.value, row.low, row.high, row.predicted)
+
+
+def diff_predictions(
+    a: str, b: str, data: str, split: str | None, key_column: str | None, tolerance: float
+) -> Iterator[dict[str, Any]]:
+    """The rows that ``delc.diff_predictions`` returns."""
+    threads.use(settings.threads())
+    return disagreements(a, b, data, split, key_column, tolerance)
 
 
 def _measure(version: versions.ModelVersion, data: EvaluationData, confidence: float, seed: int) -> list[MetricRow]:

@@ -2,78 +2,84 @@
 
 from __future__ import annotations
 
-from delc.models import names, versions
-from delc.models.ownership import require_owner
-from delc.server import queries, rights
-from delc.server.errors import DependentObjects, InvalidParameter
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from delc.log.runs import running
+from delc.models import aliases, committing, copying, describing, dropping, files, lineage, merging, pruning
+from delc.server.errors import InvalidParameter
+
+Rows = Iterator[dict[str, Any]]
+
+set_alias = aliases.set_alias
+drop_alias = aliases.drop_alias
+drop_model = dropping.drop_model
+drop_snapshot = dropping.drop_snapshot
+describe_model = describing.describe
+describe_parameters = describing.describe_parameters
+diff_models = describing.diff
+diff_parameters = describing.diff_parameters
+attach_file = files.attach
+read_file = files.read
+detach_file = files.detach
+lineage_of = lineage.lineage_of
 
 
-def set_alias(model: str, alias: str) -> str:
-    """Lets ``name@alias`` mean the version that ``model`` means now."""
-    names.check_name("alias", alias)
-    if alias.isdecimal():
+def copy_model(source: str, new_name: str, network: str | None, seed: int, message: str | None) -> str:
+    """Makes a version from another, with a changed network where changes are given; its name."""
+    changes = {} if network is None else json.loads(network)
+    if not isinstance(changes, dict):
         raise InvalidParameter(
-            f'"{alias}" cannot be an alias', detail=f"name@{alias} means the version with that number."
+            f"network is {network:.100}", detail='Expected are changes by layer, such as {"dropout1": {"p": 0.5}}.'
         )
-    version = versions.resolve(model)
-    require_owner(version.name)
-    username = rights.caller()
-    with queries.as_owner():
-        queries.execute(_SET_ALIAS, version.model_id, alias, version.id, username)
-    return str(version)
+    arguments = {"source": source, "new_name": new_name, "network": changes, "seed": seed, "message": message}
+    with running("copy_model", subject=str(new_name), arguments=arguments, seed=seed) as run:
+        return copying.copy(run, source, new_name, changes, seed or 0, message)
 
 
-def drop_model(model: str) -> int:
-    """Drops the version that ``name@…`` means, or all versions of ``name``."""
-    name = names.parse(model)
-    version = versions.resolve(model)
-    require_owner(version.name)
-    whole = name.number is None and name.alias is None
-    with queries.as_owner():
-        doomed = queries.rows(_VERSIONS_OF_MODEL, version.model_id) if whole else [{"id": version.id}]
-        ids = queries.typed([row["id"] for row in doomed], "bigint[]")
-        _refuse_dependants(str(name), ids)
-        for command in _DROP_VERSIONS:
-            queries.execute(command, ids)
-        queries.execute(_DROP_EMPTY_MODEL, version.model_id)
-    return len(doomed)
+def merge_models(
+    new_name: str,
+    models: list[str | None] | None,
+    weights: list[float | None] | None,
+    method: str,
+    base: str | None,
+    message: str | None,
+) -> str:
+    """Makes one version of several; its name."""
+    arguments = {
+        "new_name": new_name,
+        "models": models,
+        "weights": weights,
+        "method": method,
+        "base": base,
+        "message": message,
+    }
+    with running("merge_models", subject=str(new_name), arguments=arguments) as run:
+        return merging.merge(run, new_name, models, weights, method, base, message)
 
 
-def _refuse_dependants(name: str, ids: queries.Typed) -> None:
-    derived = [row["name"] for row in queries.rows(_DERIVED_VERSIONS, ids)]
-    if derived:
-        raise DependentObjects(
-            f'"{name}" cannot be dropped because other versions were made from it',
-            detail=f"These depend on it: {', '.join(derived)}.",
-            hint="Drop them first.",
-        )
+def commit_parameters(model: str, base: str, query: str, message: str | None) -> str:
+    """Makes a version of weights that a query gives; its name."""
+    arguments = {"model": model, "base": base, "parameters": query, "message": message}
+    with running("commit_parameters", subject=str(model), arguments=arguments) as run:
+        return committing.commit(run, model, base, query, message)
 
 
-_SET_ALIAS = """
-    INSERT INTO delc.model_aliases (model_id, alias, version_id, set_by) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (model_id, alias) DO UPDATE SET version_id = excluded.version_id, set_by = excluded.set_by, set_at =
-    clock_timestamp()
-"""
-
-_VERSIONS_OF_MODEL = "SELECT id FROM delc.model_versions WHERE model_id = $1"
-
-_DERIVED_VERSIONS = """
-    SELECT DISTINCT model.name || '@' || version.number AS name
-    FROM delc.model_version_parents AS edge
-    JOIN delc.model_versions AS version ON version.id = edge.derived
-    JOIN delc.models AS model ON model.id = version.model_id
-    WHERE edge.base = ANY ($1) AND NOT edge.derived = ANY ($1)
-    ORDER BY 1
-"""
-
-_DROP_VERSIONS = (
-    "DELETE FROM delc.run_inputs WHERE model_version_id = ANY ($1)",
-    "DELETE FROM delc.run_outputs WHERE model_version_id = ANY ($1)",
-    "DELETE FROM delc.model_aliases WHERE version_id = ANY ($1)",
-    "DELETE FROM delc.model_version_parents WHERE derived = ANY ($1)",
-    "DELETE FROM delc.model_versions WHERE id = ANY ($1)",
-)
-
-_DROP_EMPTY_MODEL = """
-    DELETE FROM delc.models WHERE id = $1 AND NOT EXISTS (SELECT FROM delc.model_versions WHERE model_id = $1)
-"""
+def prune_model(
+    model: str, keep_last: int, keep_best: int, metric: str | None, keep_tagged: bool, dry_run: bool
+) -> Rows:
+    """Says which versions of a model stay and which go, and drops those unless ``dry_run``."""
+    if dry_run or dry_run is None:
+        yield from pruning.prune(model, keep_last, keep_best, metric, keep_tagged, dry_run)
+        return
+    arguments = {
+        "model": model,
+        "keep_last": keep_last,
+        "keep_best": keep_best,
+        "metric": metric,
+        "keep_tagged": keep_tagged,
+    }
+    with running("prune_model", subject=str(model), arguments=arguments):
+        found = list(pruning.prune(model, keep_last, keep_best, metric, keep_tagged, dry_run))
+    yield from found

@@ -70,13 +70,39 @@ def load(snapshot_id: int) -> dict[str, torch.Tensor]:
     state: dict[str, list[torch.Tensor]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     with queries.as_owner():
-        names = queries.rows(_PARAMETER_NAMES, snapshot_id)
-        for each in names:
+        for each in queries.rows(_PARAMETER_NAMES, snapshot_id):
             interrupts.check()
             value = queries.value(_PARAMETER_VALUE, snapshot_id, each["name"], queries.typed(each["chunk"], "integer"))
             state.setdefault(each["name"], []).append(torch.as_tensor(value))
             shapes[each["name"]] = tuple(each["shape"])
     return {name: joined(parts, shapes[name]) for name, parts in state.items()}
+
+
+def names(snapshot_id: int) -> list[str]:
+    """The names of a snapshot's parameters, in order."""
+    with queries.as_owner():
+        return list(dict.fromkeys(row["name"] for row in queries.rows(_PARAMETER_NAMES, snapshot_id)))
+
+
+def learnable(snapshot_id: int) -> frozenset[str]:
+    """The names of those that training changes by gradients."""
+    with queries.as_owner():
+        return frozenset(row["name"] for row in queries.rows(_LEARNABLE, snapshot_id))
+
+
+def load_one(snapshot_id: int, name: str) -> torch.Tensor:
+    """One parameter of a snapshot; it may lie on memory that must not be written."""
+    with queries.as_owner():
+        found = queries.rows(_ONE_PARAMETER, snapshot_id, name)
+    return joined([torch.as_tensor(row["value"]) for row in found], tuple(found[0]["shape"]))
+
+
+def copy(snapshot_id: int, version_id: int) -> int:
+    """Stores a snapshot again, as that of another version, to the last bit; returns its id."""
+    copied = create_snapshot(version_id, epoch=None, is_latest=True)
+    with queries.as_owner():
+        queries.execute(_COPY_PARAMETERS, snapshot_id, copied)
+    return copied
 
 
 def chunks(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -113,3 +139,12 @@ _PARAMETER_NAMES = """
 """
 
 _PARAMETER_VALUE = "SELECT value FROM delc.parameters WHERE snapshot_id = $1 AND name = $2 AND chunk = $3"
+
+_ONE_PARAMETER = "SELECT value, shape FROM delc.parameters WHERE snapshot_id = $1 AND name = $2 ORDER BY chunk"
+
+_COPY_PARAMETERS = """
+    INSERT INTO delc.parameters (snapshot_id, name, chunk, shape, learnable, value)
+    SELECT $2, name, chunk, shape, learnable, value FROM delc.parameters WHERE snapshot_id = $1
+"""
+
+_LEARNABLE = "SELECT name FROM delc.parameters WHERE snapshot_id = $1 AND learnable AND chunk = 0"

@@ -13,8 +13,10 @@ from delc.models.loaded import LoadedModel
 from delc.server import interrupts, packing, settings
 from delc.server.batches import PackedBatch
 
-BATCH_BYTES = 64 * 1024 * 1024
-"""A batch is as large as keeps its inputs, and the network's activations, each within about this size."""
+BATCH_BYTES = 16 * 1024 * 1024
+"""A batch is as large as keeps its inputs, and the network's activations, each within about this size: larger ones
+would be fresh memory for every layer, whose page faults cost a convolutional network half its speed.
+"""
 
 BATCH_SHARE = 8
 """And within this part of the memory limit."""

@@ -24,6 +24,48 @@ $comment$Stores the parameters of a PyTorch model (its state_dict, as a safetens
 
 network: the layers as JSON, named as the parameters are, or an architecture's name (docs/layers.md). What it reads: input_shape, one row's shape (one array or vector, which may go by any name), or columns, the names of its numbers in order, or features for anything else: {"column": {"kind": "array", "shape": [1,28,28], "center": 0.13, "scale": 0.3}, "words": {"kind": "tokens", "shape": [64], "size": 30522}}. What it gives: labels in the order of the outputs; task (classification where labels are given, else regression, or multilabel); target, the columns that evaluate() compares with. Whatever is not given is taken from the file where delc wrote it, from the version based_on, or from the model's newest version.$comment$;
 
+CREATE FUNCTION delc.import_program(
+    model text,
+    program bytea,
+    input_shape integer[] DEFAULT NULL,
+    labels text[] DEFAULT NULL,
+    columns text[] DEFAULT NULL,
+    features jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    target text[] DEFAULT NULL,
+    based_on text DEFAULT NULL,
+    message text DEFAULT NULL)
+RETURNS text
+LANGUAGE plpython3u VOLATILE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.import_program", model, program, input_shape, labels, columns, features, task, target, based_on, message)
+$$;
+COMMENT ON FUNCTION delc.import_program(text, bytea, integer[], text[], text[], jsonb, text, text[], text, text) IS
+'Stores a program that torch.export.save wrote (torch 2.7 or later, model.eval()) as a new version of a model, where its operations are kinds of layers, and returns the version; anything else is an error that names the operation. The graph and the numbers are read, nothing in the file is run or unpickled. Inputs are taken from the program; the other arguments are those of import_state_dict().';
+
+CREATE FUNCTION delc.import_onnx(
+    model text,
+    file bytea,
+    input_shape integer[] DEFAULT NULL,
+    labels text[] DEFAULT NULL,
+    columns text[] DEFAULT NULL,
+    features jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    target text[] DEFAULT NULL,
+    based_on text DEFAULT NULL,
+    message text DEFAULT NULL)
+RETURNS text
+LANGUAGE plpython3u VOLATILE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.import_onnx", model, file, input_shape, labels, columns, features, task, target, based_on, message)
+$$;
+COMMENT ON FUNCTION delc.import_onnx(text, bytea, integer[], text[], text[], jsonb, text, text[], text, text) IS
+'Stores an ONNX file as a new version of a model, where its operators are kinds of layers, and returns the version; anything else is an error that names the operator. A softmax at the end of a classifier is left out, because prediction applies it. Inputs are taken from the file; the other arguments are those of import_state_dict(). Needs the Python package onnx on the server.';
+
 CREATE FUNCTION delc.import_parameters(
     model text,
     query text,
@@ -140,3 +182,23 @@ return GD["delc"]("exchange.export_safetensors", model)
 $$;
 COMMENT ON FUNCTION delc.export_safetensors(text) IS
 'The parameters of a version of a model as a safetensors file, bit for bit, up to 1 GB. Network, features and target are in its metadata, so that import_state_dict() needs nothing else.';
+
+CREATE FUNCTION delc.export_program(model text) RETURNS bytea
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.export_program", model)
+$$;
+COMMENT ON FUNCTION delc.export_program(text) IS
+'A version of a model as a program for torch.export.load(), for any number of rows; it takes the encoded inputs and gives the outputs before softmax or sigmoid.';
+
+CREATE FUNCTION delc.export_onnx(model text) RETURNS bytea
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("exchange.export_onnx", model)
+$$;
+COMMENT ON FUNCTION delc.export_onnx(text) IS
+'A version of a model as an ONNX file (opset 18), for any number of rows; it takes the encoded inputs and gives the outputs before softmax or sigmoid. A kind of layer without an operator is an error that names it. Needs the Python package onnx on the server.';

@@ -107,17 +107,25 @@ TO delc_trainer;
 GRANT INSERT ON delc.parameters TO delc_trainer;
 REVOKE EXECUTE ON FUNCTION
     delc.import_state_dict,
+    delc.import_program,
+    delc.import_onnx,
     delc.import_parameters,
     delc.begin_import,
     delc.finish_import,
     delc.export_safetensors,
+    delc.export_program,
+    delc.export_onnx,
     delc.export_parameters
 FROM delc_user;
 GRANT EXECUTE ON FUNCTION
     delc.import_state_dict,
+    delc.import_program,
+    delc.import_onnx,
     delc.import_parameters,
     delc.begin_import,
     delc.finish_import,
     delc.export_safetensors,
+    delc.export_program,
+    delc.export_onnx,
     delc.export_parameters
 TO delc_trainer;

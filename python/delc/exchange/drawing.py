@@ -29,6 +29,16 @@ class Drawing:
         self._layers.append(Layer(name, kind, given, tuple(inputs)))
         return name
 
+    def give_bias(self, name: str) -> bool:
+        """Turns on the bias of a linear layer that has none and that nothing reads yet; says whether it did."""
+        for place, layer in enumerate(self._layers):
+            if name in layer.inputs:
+                return False
+            if layer.name == name and layer.kind == "linear" and layer.arguments.get("bias") is False:
+                self._layers[place] = Layer(name, "linear", {**layer.arguments, "bias": True}, layer.inputs)
+                return not any(name in other.inputs for other in self._layers)
+        return False
+
     def network(self) -> Network:
         """The network so far, as checked as one that a user writes."""
         return Network.parse([layer.to_json() for layer in self._layers])

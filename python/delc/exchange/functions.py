@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from delc.exchange import exporting, safetensors_file, torch_file
+from delc.exchange import (
+    exporting,
+    onnx_export,
+    onnx_import,
+    program_export,
+    program_file,
+    safetensors_file,
+    torch_file,
+)
+from delc.exchange.assembly import Assembly
 from delc.exchange.chunks import cut, from_rows, stored
 from delc.exchange.interface import Description
 from delc.exchange.storing import Incoming, OpenSnapshot, import_model, open_snapshot
-from delc.models import versions
+from delc.models import loaded, versions
 from delc.server import queries
 from delc.server.errors import InvalidParameter
 from delc.server.memory import MemoryWatch
@@ -46,6 +55,51 @@ def _state_dict(data: memoryview, watch: MemoryWatch) -> Incoming:
         if f"delc.{name}" in metadata
     }
     return Incoming(cut(tensors), documents=documents)
+
+
+def import_program(
+    model: str,
+    program: bytes,
+    input_shape: Sequence[int] | None,
+    labels: Texts,
+    columns: Texts,
+    features: str | None,
+    task: str | None,
+    target: Texts,
+    based_on: str | None,
+    message: str | None,
+) -> str:
+    """A program of torch.export as a new version."""
+    described = _description(None, input_shape, labels, columns, features, task, target, based_on, message)
+    return import_model(
+        "import_program", model, described, lambda watch: _assembled(program_file.read, _bytes(program, watch), watch)
+    )
+
+
+def import_onnx(
+    model: str,
+    file: bytes,
+    input_shape: Sequence[int] | None,
+    labels: Texts,
+    columns: Texts,
+    features: str | None,
+    task: str | None,
+    target: Texts,
+    based_on: str | None,
+    message: str | None,
+) -> str:
+    """An ONNX file as a new version."""
+    described = _description(None, input_shape, labels, columns, features, task, target, based_on, message)
+    return import_model(
+        "import_onnx", model, described, lambda watch: _assembled(onnx_import.read, _bytes(file, watch), watch)
+    )
+
+
+def _assembled(
+    read: Callable[[memoryview, Callable[[int, str], None]], Assembly], data: memoryview, watch: MemoryWatch
+) -> Incoming:
+    assembly = read(data, watch.require)
+    return Incoming(cut(assembly.state), network=assembly.network(), inputs=assembly.inputs)
 
 
 def import_parameters(
@@ -119,6 +173,23 @@ def _snapshot(snapshot_id: int) -> Incoming:
 def export_safetensors(model: str) -> bytes:
     """The file."""
     return exporting.safetensors(versions.resolve(model))
+
+
+def export_program(model: str) -> bytes:
+    """The program."""
+    version = versions.resolve(model)
+    file = program_export.export(loaded.load(version))
+    exporting.require_file(len(file), str(version))
+    return file
+
+
+def export_onnx(model: str) -> bytes:
+    """The file."""
+    version = versions.resolve(model)
+    found = loaded.load(version)
+    exporting.require_file(found.built.parameter_bytes, str(version))
+    MemoryWatch.begin().require(3 * found.built.parameter_bytes, "the file")
+    return onnx_export.export(found.built.resolved, found.built.module.state_dict(), str(version))
 
 
 def find_snapshot(model: str) -> int:

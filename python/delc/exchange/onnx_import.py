@@ -1,0 +1,125 @@
+"""ONNX files whose operators are kinds of layers.
+
+The file is a message of numbers and names; nothing in it is run. References to files beside it are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import torch
+
+from delc.exchange.assembly import Assembly, refuse
+from delc.exchange.onnx_gelu import with_gelu
+from delc.exchange.onnx_library import onnx
+from delc.exchange.onnx_operators import OPERATORS, Operator
+from delc.server.errors import InvalidData
+from delc.server.inputs import InputSpec
+
+MOST_ELEMENTS = 2**40
+FLOAT, INT64, INT32 = 1, 7, 6
+"""Element types in ONNX's numbering (onnx.proto, TensorProto.DataType)."""
+
+
+def read(data: memoryview, require: Callable[[int, str], None]) -> Assembly:
+    """The network and parameters of a file. ``InvalidData`` for what is no ONNX file or refers to other files,
+    ``InvalidParameter`` for operators that no kind of layer does.
+    """
+    library = onnx()
+    try:
+        model = library.load_model_from_string(bytes(data))
+        graph = model.graph
+        if not graph.node or not graph.output:
+            _refuse("it has no graph")
+        tensors = {tensor.name: _tensor(library, tensor, require) for tensor in graph.initializer}
+    except library_errors() as error:
+        _refuse(str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
+    if graph.sparse_initializer or model.functions:
+        refuse("sparse tensors or functions of its own")
+    inputs = {value.name: _input(value) for value in graph.input if value.name not in tensors}
+    assembly = Assembly(inputs, tensors, {name: _path(name) for name in tensors})
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
+    for node in with_gelu(library, list(graph.node), tensors):
+        _convert(library, assembly, node, ranks, require)
+    if len(graph.output) != 1:
+        refuse(f"{len(graph.output)} outputs")
+    assembly.finish(graph.output[0].name)
+    return assembly
+
+
+def library_errors() -> tuple[type[Exception], ...]:
+    """What reading a damaged file can raise."""
+    decode_error: type[Exception] = import_module("google.protobuf.message").DecodeError
+    return (decode_error, ValueError, TypeError, KeyError, IndexError, OverflowError, UnicodeDecodeError)
+
+
+def _path(name: str) -> str:
+    """Exporters call weights after the module's path, some with blanks or slashes; what remains is a name."""
+    return name if "." in name else f"{name}.weight"
+
+
+def _tensor(library: Any, tensor: Any, require: Callable[[int, str], None]) -> torch.Tensor:
+    if tensor.data_location != library.TensorProto.DEFAULT or tensor.external_data:
+        raise InvalidData(
+            f'tensor "{tensor.name[:100]}" of the ONNX file lies in another file, which is never read',
+            hint="Save the model in one file: onnx.save(model, path, save_as_external_data=False).",
+        )
+    elements = 1
+    for size in tensor.dims:
+        elements *= size
+    if elements < 0 or elements > MOST_ELEMENTS:
+        _refuse(f'tensor "{tensor.name[:100]}" has the shape {list(tensor.dims)}')
+    require(8 * elements, f'tensor "{tensor.name[:100]}"')
+    array = library.numpy_helper.to_array(tensor)
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.copy())
+
+
+def _input(value: Any) -> InputSpec:
+    kind = value.type.tensor_type
+    sizes = [int(dimension.dim_value) for dimension in kind.shape.dim]
+    if len(sizes) < 1 or min(sizes[1:], default=1) < 1:
+        refuse(f'an input "{value.name[:100]}" whose sizes other than the number of rows are left open')
+    if kind.elem_type in (INT64, INT32):
+        return InputSpec(tuple(sizes[1:]), "int64")
+    if kind.elem_type != FLOAT:
+        refuse(f'an input "{value.name[:100]}" of another type than float and int64')
+    return InputSpec(tuple(sizes[1:]), "float32")
+
+
+def _convert(
+    library: Any, assembly: Assembly, node: Any, ranks: dict[str, int], require: Callable[[int, str], None]
+) -> None:
+    if node.domain not in ("", "ai.onnx"):
+        refuse(f"the operator {node.op_type[:100]} of {node.domain[:100]}")
+    if node.op_type == "Constant":
+        for attribute in node.attribute:
+            if attribute.name == "value":
+                assembly.constant(node.output[0], _tensor(library, attribute.t, require))
+                return
+            if attribute.name in ("value_float", "value_int", "value_floats", "value_ints"):
+                assembly.constant(node.output[0], torch.tensor(library.helper.get_attribute_value(attribute)))
+                return
+    convert = OPERATORS.get(node.op_type)
+    if convert is None:
+        refuse(f"the operator {node.op_type[:100]}")
+    attributes = {item.name: _attribute(library, item) for item in node.attribute}
+    convert(assembly, Operator(node.op_type, list(node.input), list(node.output), attributes, ranks))
+
+
+def _attribute(library: Any, attribute: Any) -> Any:
+    if attribute.type in (library.AttributeProto.GRAPH, library.AttributeProto.GRAPHS):
+        refuse("control flow")
+    if attribute.type == library.AttributeProto.TENSOR:
+        refuse("an attribute that is a tensor")
+    value = library.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _refuse(why: str) -> NoReturn:
+    raise InvalidData(f"not an ONNX file: {why}", hint="Write it with torch.onnx.export() or onnx.save().")

@@ -1,0 +1,246 @@
+"""What the operations of an exported program (ATen) are as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from delc.exchange.assembly import Assembly, refuse
+
+END = 2**62
+"""Positions from here on mean the end."""
+
+
+class Operation:
+    """One node of the graph: its arguments by name, decoded."""
+
+    def __init__(self, target: str, node: Mapping[str, Any], ranks: Mapping[str, int]) -> None:
+        self.target = target
+        self._arguments = {item["name"]: _decoded(item["arg"]) for item in node["inputs"]}
+        self._ranks = ranks
+        outputs = node["outputs"]
+        self.output = str(outputs[0]["as_tensor"]["name"]) if outputs and "as_tensor" in outputs[0] else ""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument; None where it is not given or given as none."""
+        value = self._arguments.get(name, default)
+        return default if value is None else value
+
+    @property
+    def value(self) -> str:
+        """The tensor that it works on."""
+        value = self._arguments.get("self", self._arguments.get("input"))
+        if not isinstance(value, str):
+            refuse(f"the operation {self.target} on something else than a tensor")
+        return value
+
+    def rank(self, value: str) -> int:
+        """How many dimensions a value has, rows too."""
+        return self._ranks[value]
+
+
+def _decoded(argument: Mapping[str, Any]) -> Any:
+    """A tensor is its name, a size that is computed is None."""
+    kind, value = next(iter(argument.items()))
+    if kind == "as_tensor":
+        return value["name"]
+    if kind == "as_tensors":
+        return [item["name"] for item in value]
+    if kind == "as_none":
+        return None
+    if kind == "as_sym_int":
+        return value.get("as_int")
+    if kind == "as_sym_ints":
+        return [item.get("as_int") for item in value]
+    return value
+
+
+Convert = Callable[[Assembly, Operation], None]
+
+
+def _simple(kind: str, **names: str) -> Convert:
+    """An operation on one tensor; ``names``: the kind's arguments and what the operation calls them."""
+
+    def convert(assembly: Assembly, operation: Operation) -> None:
+        arguments = {argument: operation.get(name) for argument, name in names.items()}
+        assembly.add(operation.output, kind, [operation.value], arguments)
+
+    return convert
+
+
+def _linear(assembly: Assembly, operation: Operation) -> None:
+    weight = operation.get("weight")
+    assembly.linear(
+        operation.output,
+        operation.value,
+        assembly.parameter(weight, "a linear layer with a weight"),
+        _optional(assembly, operation.get("bias")),
+        weight,
+    )
+
+
+def _optional(assembly: Assembly, value: str | None) -> Any:
+    return None if value is None else assembly.parameter(value, "a bias or scale")
+
+
+def _addmm(assembly: Assembly, operation: Operation) -> None:
+    weight = operation.get("mat2")
+    bias = _optional(assembly, operation.get("self"))
+    matrix = assembly.parameter(weight, "a product with a matrix").t().contiguous()
+    assembly.linear(operation.output, operation.get("mat1"), matrix, bias, weight)
+
+
+def _convolution(assembly: Assembly, operation: Operation) -> None:
+    transposed = "transpose" in operation.target
+    names = ["stride", "padding", "dilation", "groups"] + (["output_padding"] if transposed else [])
+    arguments = {name: operation.get(name) for name in names if operation.get(name) is not None}
+    weight = operation.get("weight")
+    assembly.convolution(
+        operation.output,
+        operation.value,
+        assembly.parameter(weight, "a convolution with a weight"),
+        _optional(assembly, operation.get("bias")),
+        weight,
+        arguments,
+        transposed,
+    )
+
+
+def _batch_norm(assembly: Assembly, operation: Operation) -> None:
+    if operation.get("training"):
+        refuse("a batch normalisation in training mode; export model.eval()")
+    tensors = [_optional(assembly, operation.get(name)) for name in ("weight", "bias", "running_mean", "running_var")]
+    arguments = {"eps": operation.get("eps"), "momentum": operation.get("momentum")}
+    path = operation.get("weight") or operation.get("running_mean", "")
+    assembly.batch_norm(operation.output, operation.value, operation.rank(operation.value), tensors, path, arguments)
+
+
+def _layer_norm(assembly: Assembly, operation: Operation) -> None:
+    weight, bias = _optional(assembly, operation.get("weight")), _optional(assembly, operation.get("bias"))
+    shape = operation.get("normalized_shape")
+    path = operation.get("weight", "")
+    assembly.layer_norm(operation.output, operation.value, shape, weight, bias, path, operation.get("eps", 1e-5))
+
+
+def _embedding(assembly: Assembly, operation: Operation) -> None:
+    weight = operation.get("weight")
+    table = assembly.parameter(weight, "an embedding with a table")
+    assembly.embedding(operation.output, operation.get("indices"), table, weight)
+
+
+def _prelu(assembly: Assembly, operation: Operation) -> None:
+    weight = operation.get("weight")
+    slopes = assembly.parameter(weight, "a prelu with slopes")
+    arguments = {"num_parameters": slopes.numel()}
+    assembly.add(operation.output, "prelu", [operation.value], arguments, {"weight": slopes}, weight)
+
+
+def _pool(kind: str, dimensions: int) -> Convert:
+    names = {"kernel_size", "stride", "padding", "ceil_mode", "dilation" if kind == "max" else "count_include_pad"}
+
+    def convert(assembly: Assembly, operation: Operation) -> None:
+        if operation.get("divisor_override") is not None:
+            refuse("an average pool with another divisor")
+        arguments = {name: operation.get(name) for name in names}
+        given = {name: value for name, value in arguments.items() if value not in (None, [])}
+        for name, value in given.items():
+            if isinstance(value, list) and len(value) == 1:
+                given[name] = value * dimensions
+        assembly.add(operation.output, f"{kind}_pool{dimensions}d", [operation.value], given)
+
+    return convert
+
+
+def _reshape(assembly: Assembly, operation: Operation) -> None:
+    assembly.reshape(operation.output, operation.value, operation.get("shape") or operation.get("size") or [])
+
+
+def _permute(assembly: Assembly, operation: Operation) -> None:
+    dims = operation.get("dims", [])
+    if not dims or dims[0] != 0:
+        refuse("a permute that moves the rows")
+    assembly.add(operation.output, "permute", [operation.value], {"dims": dims[1:]})
+
+
+def _slice(assembly: Assembly, operation: Operation) -> None:
+    dim, start, end = operation.get("dim", 0), operation.get("start", 0), operation.get("end", END)
+    end = None if end >= END else end
+    if dim == 0:
+        if (start, end) != (0, None):
+            refuse("a slice of the rows")
+        assembly.same(operation.output, operation.value)
+        return
+    arguments = {"dim": dim, "start": start, "end": end, "step": operation.get("step", 1)}
+    assembly.add(operation.output, "slice", [operation.value], arguments)
+
+
+def _concat(assembly: Assembly, operation: Operation) -> None:
+    kind = "stack" if operation.target.startswith("stack") else "concat"
+    assembly.add(operation.output, kind, operation.get("tensors"), {"dim": operation.get("dim", 0)})
+
+
+def _combine(kind: str) -> Convert:
+    def convert(assembly: Assembly, operation: Operation) -> None:
+        if operation.get("alpha", 1) != 1 or operation.get("rounding_mode") is not None:
+            refuse(f"{operation.target} with alpha or rounding")
+        assembly.combine(operation.output, kind, operation.value, operation.get("other"))
+
+    return convert
+
+
+def _same(assembly: Assembly, operation: Operation) -> None:
+    assembly.same(operation.output, operation.value)
+
+
+_POINTWISE = ("relu", "relu6", "selu", "silu", "mish", "sigmoid", "tanh", "hardswish", "hardsigmoid", "abs", "exp")
+
+OPERATIONS: dict[str, Convert] = {
+    **{name: _simple(name) for name in _POINTWISE},
+    "gelu": _simple("gelu", approximate="approximate"),
+    "leaky_relu": _simple("leaky_relu", negative_slope="negative_slope"),
+    "elu": _simple("elu", alpha="alpha"),
+    "celu": _simple("celu", alpha="alpha"),
+    "softplus": _simple("softplus", beta="beta", threshold="threshold"),
+    "log_sigmoid": _simple("log_sigmoid"),
+    "hardtanh": _simple("hardtanh", min_val="min_val", max_val="max_val"),
+    "softmax.int": _simple("softmax", dim="dim"),
+    "log_softmax.int": _simple("log_softmax", dim="dim"),
+    "glu": _simple("glu", dim="dim"),
+    "prelu": _prelu,
+    "linear": _linear,
+    "addmm": _addmm,
+    "conv1d": _convolution,
+    "conv2d": _convolution,
+    "conv3d": _convolution,
+    "conv_transpose1d": _convolution,
+    "conv_transpose2d": _convolution,
+    "conv_transpose3d": _convolution,
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "embedding": _embedding,
+    **{f"{kind}_pool{n}d": _pool(kind, n) for kind in ("max", "avg") for n in (1, 2, 3)},
+    **{f"adaptive_{kind}_pool{n}d": _simple(f"adaptive_{kind}_pool{n}d", output_size="output_size")
+       for kind in ("avg", "max") for n in (1, 2, 3)},
+    "flatten": _simple("flatten", start_dim="start_dim", end_dim="end_dim"),
+    "view": _reshape,
+    "reshape": _reshape,
+    "unsqueeze": _simple("unsqueeze", dim="dim"),
+    "squeeze.dim": _simple("squeeze", dim="dim"),
+    "transpose.int": _simple("transpose", dim0="dim0", dim1="dim1"),
+    "permute": _permute,
+    "slice.Tensor": _slice,
+    "select.int": _simple("select", dim="dim", index="index"),
+    "cat": _concat,
+    "stack": _concat,
+    "add": _combine("add"),
+    "add_": _combine("add"),
+    "sub": _combine("subtract"),
+    "mul": _combine("multiply"),
+    "div": _combine("divide"),
+    "mean.dim": _simple("mean", dim="dim", keepdim="keepdim"),
+    "sum.dim_IntList": _simple("sum", dim="dim", keepdim="keepdim"),
+    "amax": _simple("max", dim="dim", keepdim="keepdim"),
+    "amin": _simple("min", dim="dim", keepdim="keepdim"),
+    **dict.fromkeys(("dropout", "clone", "contiguous", "detach", "alias", "identity", "feature_dropout"), _same),
+    "relu_": _simple("relu"),
+}  # fmt: skip

@@ -85,6 +85,101 @@ $$;
 COMMENT ON FUNCTION delc.revert_dataset(text, text, text) IS
 $comment$Makes a new version of main (name) or of a branch (name@branch) that equals an older one (name@3, or 3 alone), with its columns and splits. Nothing of the history goes.$comment$;
 
+CREATE FUNCTION delc.dataset_difference_query(a text, b text)
+RETURNS text
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.dataset_difference_query", a, b)
+$$;
+COMMENT ON FUNCTION delc.dataset_difference_query(text, text) IS
+$comment$The query for the rows in which two versions of data sets differ; diff_dataset() runs it.$comment$;
+
+CREATE FUNCTION delc.diff_dataset(a text, b text)
+RETURNS TABLE (change text, key jsonb, old jsonb, new jsonb, columns text[])
+LANGUAGE plpgsql STABLE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE delc.dataset_difference_query(a, b);
+END
+$$;
+COMMENT ON FUNCTION delc.diff_dataset(text, text) IS
+$comment$The rows that differ between two versions of a data set, matched by key: SELECT * FROM delc.diff_dataset('customers@1', 'customers').
+
+change: added, removed or changed. old and new: the row in a and in b, with its split as delc_split. columns: those that differ in a changed row. Versions of two data sets may be compared where their keys have the same names and types.$comment$;
+
+CREATE FUNCTION delc.summarize_diff(a text, b text)
+RETURNS TABLE (
+    column_name text, old_type text, new_type text, old_rows bigint, new_rows bigint, old_nulls bigint, new_nulls bigint,
+    old_distinct bigint, new_distinct bigint, old_mean double precision, new_mean double precision,
+    old_deviation double precision, new_deviation double precision, shift double precision, measure text)
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.summarize_diff", a, b)
+$$;
+COMMENT ON FUNCTION delc.summarize_diff(text, text) IS
+$comment$How two versions of a data set differ, column by column: rows, NULLs, distinct values, mean and standard deviation (of finite numbers), and how far the distribution has shifted.
+
+shift lies between 0 (the same) and 1 (nothing in common). measure says which: for numbers and times the two-sample Kolmogorov-Smirnov statistic, for texts, booleans, enums and uuids the total variation distance; NULLs do not count in it.$comment$;
+
+CREATE TYPE delc.dataset_merge AS (
+    dataset text,
+    rows bigint,
+    added bigint,
+    removed bigint,
+    key jsonb,
+    base jsonb,
+    ours jsonb,
+    theirs jsonb
+);
+COMMENT ON TYPE delc.dataset_merge IS
+'What a merge gave: one row with the version that it made, or one for each conflict, with the row in the last common version, in the branch merged into (ours) and in the version merged (theirs).';
+
+CREATE FUNCTION delc.merge_dataset(
+    target text,
+    source text,
+    message text DEFAULT NULL,
+    resolutions text DEFAULT NULL,
+    prefer text DEFAULT NULL)
+RETURNS SETOF delc.dataset_merge
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.merge_dataset", target, source, message, resolutions, prefer)
+$$;
+COMMENT ON FUNCTION delc.merge_dataset(text, text, text, text, text) IS
+$comment$Brings what a version (source) has changed since the last common version into a branch (target: name for main, or name@branch), row by row, matched by key.
+
+Where both sides changed a row in different ways, nothing is merged, and the conflicts are returned as rows: key, base, ours, theirs (NULL: not there). Resolve them with prefer => 'ours', 'theirs' or 'base', or with resolutions => a query of the key and a column resolution that says one of these; resolutions go before prefer. A branch on which nothing happened meanwhile moves forward without a new version.$comment$;
+
+CREATE FUNCTION delc.drop_dataset_version(version text)
+RETURNS bigint
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.drop_dataset_version", version)
+$$;
+COMMENT ON FUNCTION delc.drop_dataset_version(text) IS
+$comment$Drops a version of a data set; returns the number of stored rows that went with it, whose space is free again. Refused where a branch or tag names it, where models were trained on it, and where several versions were made from it. Other versions keep their content; the log keeps the runs. The caller must be a member of the data set's owner or of delc_admin.$comment$;
+
+CREATE FUNCTION delc.prune_dataset(
+    name text,
+    keep_last integer DEFAULT 10,
+    keep_tagged boolean DEFAULT true,
+    dry_run boolean DEFAULT false)
+RETURNS TABLE (dataset text, dropped boolean, reason text)
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.prune_dataset", name, keep_last, keep_tagged, dry_run)
+$$;
+COMMENT ON FUNCTION delc.prune_dataset(text, integer, boolean, boolean) IS
+$comment$Drops the versions of a data set that nothing needs, and the rows that only they had; says of each version whether it went, or why it stays.
+
+The newest keep_last versions of each branch stay, those with tags (unless keep_tagged is false: then tags go with their versions), those that models were trained on, and those that several versions were made from. dry_run only says what would go. The rows are written anew, so the space is free at once; readers wait meanwhile.$comment$;
+
 CREATE VIEW delc.dataset_log AS
 SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,
        ARRAY(SELECT base.number FROM delc.dataset_version_parents AS parent

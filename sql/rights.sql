@@ -6,6 +6,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA delc FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA delc FROM PUBLIC;
 REVOKE ALL ON TYPE delc.tensor FROM PUBLIC;
 REVOKE ALL ON TYPE delc.dataset_result FROM PUBLIC;
+REVOKE ALL ON TYPE delc.dataset_merge FROM PUBLIC;
 REVOKE ALL ON TYPE delc.training_result FROM PUBLIC;
 REVOKE ALL ON SCHEMA delc FROM PUBLIC;
 REVOKE ALL ON SCHEMA delc_data FROM PUBLIC;
@@ -14,6 +15,7 @@ GRANT USAGE ON SCHEMA delc TO delc_user;
 GRANT USAGE ON SCHEMA delc_data TO delc_user;
 GRANT USAGE ON TYPE delc.tensor TO delc_user;
 GRANT USAGE ON TYPE delc.dataset_result TO delc_user;
+GRANT USAGE ON TYPE delc.dataset_merge TO delc_user;
 GRANT USAGE ON TYPE delc.training_result TO delc_user;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA delc TO delc_user;
@@ -84,6 +86,9 @@ REVOKE EXECUTE ON FUNCTION
     delc.append_dataset,
     delc.split_dataset,
     delc.revert_dataset,
+    delc.merge_dataset,
+    delc.drop_dataset_version,
+    delc.prune_dataset,
     delc.drop_dataset,
     delc.grant_dataset,
     delc.revoke_dataset
@@ -98,6 +103,9 @@ GRANT EXECUTE ON FUNCTION
     delc.append_dataset,
     delc.split_dataset,
     delc.revert_dataset,
+    delc.merge_dataset,
+    delc.drop_dataset_version,
+    delc.prune_dataset,
     delc.drop_dataset,
     delc.grant_dataset,
     delc.revoke_dataset

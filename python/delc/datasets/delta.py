@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from delc.datasets.checks import check_keys
 from delc.datasets.columns import SourceColumn, describe_columns
 from delc.datasets.source import find_source
 from delc.datasets.versions import DatasetVersion
@@ -65,3 +66,30 @@ def _is_safe(given: str, stored: str) -> bool:
             stored,
         )
     return bool(found)
+
+
+def read_resolutions(
+    query: str | None, keys: Sequence[SourceColumn], version: DatasetVersion, sides: Sequence[str]
+) -> str | None:
+    """The user's query of keys and the side that each is resolved by (``resolution``), checked; None without one."""
+    if query is None:
+        return None
+    source = find_source(query)
+    given = [column.name for column in describe_columns(source.query)]
+    needed = [*(column.name for column in keys), "resolution"]
+    missing = [name for name in needed if name not in given]
+    if missing:
+        raise InvalidParameter(
+            f'the resolutions lack column "{missing[0]}"',
+            detail=f'Needed are the key of data set "{version.name}" and resolution: {", ".join(needed)}.',
+        )
+    known = ", ".join(f"'{side}'" for side in sides)
+    other = queries.row(
+        "SELECT COALESCE(r.resolution::pg_catalog.text, 'NULL') AS said FROM"
+        f" (\n{source.query}\n) AS r WHERE (r.resolution::pg_catalog.text IN ({known})) IS NOT TRUE LIMIT 1"
+    )
+    if other is not None:
+        raise InvalidParameter(f'"{other["said"]}" is no resolution', detail=f"Known are: {', '.join(sides)}.")
+    check_keys(f"(\n{source.query}\n) AS r", keys, version.name)
+    listed = ", ".join([*(f"r.{column.quoted}" for column in keys), "r.resolution::pg_catalog.text AS resolution"])
+    return f"SELECT {listed} FROM (\n{source.query}\n) AS r"

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from delc.datasets import access, by_hand, dropping, references, row_types, versions
+from delc.datasets import (
+    access,
+    by_hand,
+    comparing,
+    dropping,
+    merging,
+    pruning,
+    references,
+    row_types,
+    summary,
+    versions,
+)
 from delc.datasets.commit import commit
 from delc.datasets.create import create
 from delc.log.runs import running
@@ -101,6 +112,44 @@ def drop_dataset_ref(ref: str) -> None:
     """Forgets a branch or tag."""
     with running("drop_dataset_ref", subject=str(ref), arguments={"ref": ref}):
         references.drop(ref)
+
+
+def merge_dataset(
+    target: str, source: str, message: str | None, resolutions: str | None, prefer: str | None
+) -> list[dict[str, Any]]:
+    """Brings the changes of a version into a branch; the rows that ``delc.merge_dataset`` returns."""
+    arguments = {
+        "target": target,
+        "source": source,
+        "message": message,
+        "resolutions": resolutions,
+        "prefer": prefer,
+    }
+    with running("merge_dataset", subject=str(target), arguments=arguments) as run:
+        return merging.merge(run, target, source, message, resolutions, prefer)
+
+
+def dataset_difference_query(a: str, b: str) -> str:
+    """The query for the rows in which two versions differ."""
+    return comparing.difference_query(versions.resolve(a), versions.resolve(b))
+
+
+def summarize_diff(a: str, b: str) -> list[dict[str, Any]]:
+    """How two versions differ, by column."""
+    return summary.summarize(versions.resolve(a), versions.resolve(b))
+
+
+def drop_dataset_version(version: str) -> int:
+    """Drops a version; how many rows went."""
+    with running("drop_dataset_version", subject=str(version), arguments={"version": version}):
+        return pruning.drop_version(version)
+
+
+def prune_dataset(name: str, keep_last: int, keep_tagged: bool, dry_run: bool) -> list[dict[str, Any]]:
+    """Drops versions that nobody needs; what became of each."""
+    arguments = {"name": name, "keep_last": keep_last, "keep_tagged": keep_tagged, "dry_run": dry_run}
+    with running("prune_dataset", subject=str(name), arguments=arguments):
+        return pruning.prune(name, keep_last, keep_tagged, dry_run)
 
 
 def dataset_query(version: str, split: str | None) -> str:

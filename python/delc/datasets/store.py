@@ -141,6 +141,85 @@ def add_columns(dataset_id: int, part: int, dataset: str, columns: Mapping[str, 
         queries.execute(f"ALTER TABLE {table} {', '.join(f'ADD COLUMN {text}' for text in declared)}")
 
 
+def size(dataset_id: int) -> int:
+    """Bytes that the tables take, with indexes."""
+    with queries.as_owner():
+        found: int = queries.value(
+            "SELECT sum(pg_total_relation_size(to_regclass(name)))::int8 FROM unnest($1) AS name",
+            queries.typed(_tables(dataset_id), "text[]"),
+        )
+    return found
+
+
+def changes(dataset_id: int, number: int) -> tuple[int, int]:
+    """How many rows a version added, and how many it left out."""
+    with queries.as_owner():
+        tables = (part_name(dataset_id, 1), removed_name(dataset_id))
+        added, removed = (
+            queries.value(f"SELECT count(*) FROM {table} WHERE delc_version = {int(number)}") for table in tables
+        )
+    return added, removed
+
+
+def rewrite(dataset_id: int, into: Mapping[int, int | None]) -> int:
+    """Gives the rows of versions that go to the versions that take them (``into``), leaves out those that no version
+    has any more, and gives their space back; how many rows went.
+
+    The tables are emptied and filled again within the transaction, so that views on them and rights stay.
+    """
+    with queries.as_owner():
+        queries.execute(f"LOCK TABLE {', '.join(_tables(dataset_id))} IN ACCESS EXCLUSIVE MODE")
+        first, removed = part_name(dataset_id, 1), removed_name(dataset_id)
+        row_version, removed_version = (_mapped(f"{alias}.delc_version", into) for alias in ("d", "r"))
+        before: int = queries.value(f"SELECT count(*) FROM {first}")
+        # A row is gone with its version, or where the version that takes it leaves it out as well.
+        queries.execute(
+            f"DELETE FROM {removed} AS r WHERE {removed_version} IS NULL"
+            f" OR NOT EXISTS (SELECT FROM {first} AS d WHERE d.delc_row = r.delc_row AND {row_version} IS NOT NULL)"
+        )
+        dead = (
+            f"{row_version} IS NULL OR EXISTS (SELECT FROM {removed} AS r"
+            f" WHERE r.delc_row = d.delc_row AND {removed_version} = {row_version})"
+        )
+        kept = f"SELECT d.delc_row FROM {first} AS d WHERE NOT ({dead})"
+        queries.execute(f"CREATE TEMPORARY TABLE delc_kept ON COMMIT DROP AS {kept}")
+        for part in range(1, count_parts(dataset_id) + 1):
+            _refill(part_name(dataset_id, part), row_version if part == 1 else None)
+        _refill(removed, removed_version)
+        after: int = queries.value(f"SELECT count(*) FROM {first}")
+        queries.execute("DROP TABLE pg_temp.delc_kept")
+    return before - after
+
+
+def _refill(table: str, version: str | None) -> None:
+    """Leaves the rows of delc_kept in a table, in their order, with their new versions."""
+    alias = "r" if table.endswith("_removed") else "d"
+    columns = [
+        row["name"]
+        for row in queries.rows(
+            "SELECT quote_ident(attname) AS name FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0"
+            " AND NOT attisdropped ORDER BY attnum",
+            table,
+        )
+    ]
+    selected = [version if version and name == "delc_version" else f"{alias}.{name}" for name in columns]
+    distinct = "DISTINCT " if alias == "r" else ""
+    queries.execute(
+        f"CREATE TEMPORARY TABLE delc_rows ON COMMIT DROP AS"
+        f" SELECT {distinct}{', '.join(selected)} FROM {table} AS {alias}"
+        f" JOIN pg_temp.delc_kept AS kept ON kept.delc_row = {alias}.delc_row ORDER BY {alias}.delc_row"
+    )
+    queries.execute(f"TRUNCATE {table}")
+    queries.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM pg_temp.delc_rows")
+    queries.execute("DROP TABLE pg_temp.delc_rows")
+
+
+def _mapped(version: str, into: Mapping[int, int | None]) -> str:
+    """SQL for the number of the version that has the rows of ``version`` after a rewrite; NULL where they go."""
+    cases = " ".join(f"WHEN {gone} THEN {'NULL' if child is None else child}" for gone, child in into.items())
+    return f"(CASE {version} {cases} ELSE {version} END)"
+
+
 def _tables(dataset_id: int) -> list[str]:
     return [*(part_name(dataset_id, part) for part in range(1, count_parts(dataset_id) + 1)), removed_name(dataset_id)]
 

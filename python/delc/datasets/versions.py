@@ -228,7 +228,8 @@ _FIND = """
             SELECT parent.parent_id
             FROM ancestor JOIN delc.dataset_version_parents AS parent ON parent.version_id = ancestor.id
         )
-        SELECT array_agg(member.number ORDER BY member.number) AS numbers, bool_or(member.removed > 0) AS has_removals
+        SELECT array_agg(member.number ORDER BY member.number) AS numbers,
+               bool_or(member.removed > 0 OR member.kind = 'merge') AS has_removals
         FROM ancestor JOIN delc.dataset_versions AS member ON member.id = ancestor.id
     ) AS lineage
 """

@@ -1,0 +1,154 @@
+"""Dropping versions: what protects them, and what becomes of the rows."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from support.cluster import Connection
+from support.datasets import add_customers, call, commit, create, make_customers, message, read, splits, value
+
+
+@pytest.fixture
+def history(db: Connection) -> Connection:
+    """Five versions of 100 customers; each changes some, most of them not for the first time, and drops one."""
+    make_customers(db)
+    create(db, "customers", "customers")
+    for i in range(4):
+        db.execute("UPDATE customers SET age = age + 1 WHERE mod(id, 10) <= %s", (i,))
+        db.execute("DELETE FROM customers WHERE id = %s", (90 + i,))
+        commit(db, "customers")
+    return db
+
+
+def stored(db: Connection) -> int:
+    count: int = value(db, "SELECT count(*) FROM delc_data.d" + str(value(db, "SELECT max(id) FROM delc.datasets")))
+    return count
+
+
+def numbers(db: Connection) -> list[int]:
+    return [row[0] for row in db.execute("SELECT version FROM delc.dataset_log ORDER BY 1").fetchall()]
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_the_others_keep_their_content(history: Connection, version: int) -> None:
+    others = [f"customers@{i}" for i in range(1, 6) if i != version]
+    before = {name: splits(history, name) for name in others}, {name: read(history, name) for name in others}
+    assert value(history, f"SELECT delc.drop_dataset_version('customers@{version}')") > 0
+    assert ({name: splits(history, name) for name in others}, {name: read(history, name) for name in others}) == before
+    with pytest.raises(psycopg.errors.UndefinedObject, match=f"no version {version}"):
+        read(history, f"customers@{version}")
+
+
+def test_counts_are_those_of_what_is_left(history: Connection) -> None:
+    both = "count(*) FILTER (WHERE change <> 'removed'), count(*) FILTER (WHERE change <> 'added')"
+    differing = history.execute(
+        f"SELECT {both} FROM delc.diff_dataset('customers@1', 'customers@3')".encode()
+    ).fetchone()
+    log = "SELECT parents, rows, added, removed FROM delc.dataset_log WHERE version = 3"
+    history.execute("SELECT delc.drop_dataset_version('customers@2')")
+    assert history.execute(log.encode()).fetchone() == ([1], 98, *(differing or ()))
+    history.execute("SELECT delc.drop_dataset_version('customers@1')")
+    assert history.execute(log.encode()).fetchone() == ([], 98, 98, 0)
+
+
+def test_pruning_keeps_the_last_and_gives_rows_back(history: Connection) -> None:
+    before = read(history, "customers")
+    assert stored(history) > 130
+    found = history.execute("SELECT * FROM delc.prune_dataset('customers', 1)").fetchall()
+    assert [(dataset, dropped) for dataset, dropped, _ in found] == [
+        (f"customers@{i}", i < 5) for i in range(1, 6)
+    ]  # fmt: skip
+    assert stored(history) == 96
+    assert read(history, "customers") == before
+    add_customers(history, 101, 105)
+    assert commit(history, "customers")["dataset"] == "customers@6"
+    assert len(read(history, "customers")) == 101
+
+
+def test_a_dry_run_changes_nothing(history: Connection) -> None:
+    found = history.execute("SELECT * FROM delc.prune_dataset('customers', 2, dry_run => true)").fetchall()
+    assert [dropped for _, dropped, _ in found] == [True, True, True, False, False]
+    assert numbers(history) == [1, 2, 3, 4, 5]
+
+
+def test_tags_and_branches_protect(history: Connection) -> None:
+    history.execute("SELECT delc.tag_dataset('customers@2', 'paper'), delc.branch_dataset('customers@3', 'b')")
+    content = {name: read(history, name) for name in ("customers@paper", "customers@b", "customers")}
+    found = history.execute("SELECT * FROM delc.prune_dataset('customers', 1)").fetchall()
+    assert numbers(history) == [2, 3, 5]
+    assert found[1] == ("customers@2", False, "tag paper")
+    assert {name: read(history, name) for name in content} == content
+    history.execute("SELECT delc.prune_dataset('customers', 1, keep_tagged => false)")
+    assert numbers(history) == [3, 5]
+
+
+@pytest.mark.parametrize("version", ["customers@5", "customers@t"])
+def test_a_version_with_a_name_cannot_be_dropped(history: Connection, version: str) -> None:
+    history.execute("SELECT delc.tag_dataset('customers@2', 't')")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as error:
+        history.execute("SELECT delc.drop_dataset_version(%s)", (version,))
+    assert ("branch main" if version.endswith("5") else "tag t") in message(error.value)
+
+
+def test_a_version_with_models_cannot_be_dropped(history: Connection) -> None:
+    create(history, "trained", "customers", target="churned")
+    history.execute("SELECT delc.train('m', 'trained', epochs => 1)")
+    history.execute("DELETE FROM customers WHERE id = 1")
+    commit(history, "trained")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as error, history.transaction():
+        history.execute("SELECT delc.drop_dataset_version('trained@1')")
+    assert "model m" in message(error.value)
+    found = history.execute("SELECT * FROM delc.prune_dataset('trained', 1)").fetchall()
+    assert [dropped for _, dropped, _ in found] == [False, False]
+
+
+def test_a_branch_point_stays(history: Connection) -> None:
+    history.execute("SELECT delc.branch_dataset('customers@3', 'b')")
+    call(history, "correct_dataset", name="customers@b", query="SELECT 1 AS id, 50 AS age")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="cannot be dropped"), history.transaction():
+        history.execute("SELECT delc.drop_dataset_version('customers@3')")
+    content = {name: read(history, name) for name in ("customers@b", "customers")}
+    found = history.execute("SELECT * FROM delc.prune_dataset('customers', 1)").fetchall()
+    assert found[2] == ("customers@3", False, "versions 5, 6 were made from it")
+    assert numbers(history) == [3, 5, 6]
+    assert {name: read(history, name) for name in content} == content
+
+
+def test_the_versions_of_a_dropped_branch_go_with_their_rows(history: Connection) -> None:
+    history.execute("SELECT delc.branch_dataset('customers@5', 'b')")
+    query = "SELECT i AS id, 'r' AS region, 1 AS age, true AS churned FROM generate_series(201, 300) AS i"
+    call(history, "append_dataset", name="customers@b", query=query)
+    rows, content = stored(history), read(history, "customers")
+    history.execute("SELECT delc.drop_dataset_ref('customers@b')")
+    assert value(history, "SELECT delc.drop_dataset_version('customers@6')") == 100
+    assert (stored(history), read(history, "customers")) == (rows - 100, content)
+
+
+def test_a_merge_survives_the_loss_of_its_parents(history: Connection) -> None:
+    history.execute("SELECT delc.branch_dataset('customers@5', 'b')")
+    call(history, "correct_dataset", name="customers", query="SELECT 1 AS id, 50 AS age")
+    call(history, "correct_dataset", name="customers@b", query="SELECT 2 AS id, 51 AS age")
+    history.execute("SELECT delc.merge_dataset('customers', 'customers@b')")
+    history.execute("SELECT delc.drop_dataset_ref('customers@b')")
+    content = sorted(read(history, "customers"))
+    history.execute("SELECT delc.prune_dataset('customers', 1)")
+    assert numbers(history) == [8]
+    assert sorted(read(history, "customers")) == content
+    assert stored(history) == len(content)
+
+
+def test_space_comes_back(fresh_db: Connection) -> None:
+    make_customers(fresh_db, 20_000)
+    create(fresh_db, "customers", "customers")
+    fresh_db.execute("UPDATE customers SET age = age + 1")
+    commit(fresh_db, "customers")
+    before = value(fresh_db, "SELECT bytes FROM delc.dataset_summary")
+    fresh_db.execute("SELECT delc.prune_dataset('customers', 1)")
+    assert value(fresh_db, "SELECT bytes FROM delc.dataset_summary") < 0.55 * before
+
+
+@pytest.mark.parametrize("keep", ["0", "-1", "NULL"])
+def test_heads_always_stay(history: Connection, keep: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="keep_last is"):
+        history.execute(f"SELECT delc.prune_dataset('customers', {keep})".encode())

@@ -16,8 +16,13 @@ _MODULES = ("torch", "numpy", "sklearn")
 def describe() -> dict[str, Any]:
     """Versions of server, extension, Python and the libraries loaded so far; processor; threads of torch."""
     loaded = {name: sys.modules[name].__version__ for name in _MODULES if name in sys.modules}
-    threads = {"threads": sys.modules["torch"].get_num_threads()} if "torch" in sys.modules else {}
-    return {**_fixed(), **loaded, **threads}
+    return {**_fixed(), **loaded, **(_of_torch(sys.modules["torch"]) if "torch" in sys.modules else {})}
+
+
+def _of_torch(torch: Any) -> dict[str, Any]:
+    """Threads in use, and the CUDA device that ``device => 'auto'`` takes, where there is one."""
+    threads = {"threads": torch.get_num_threads()}
+    return {**threads, "cuda": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else threads
 
 
 @cache

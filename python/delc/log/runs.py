@@ -172,10 +172,9 @@ _INSERT_RUN = """
                            cpu_seconds, peak_memory_bytes, environment)
     SELECT id, operation, subject, arguments, seed, username, outcome, started_at, clock_timestamp(),
            cpu_seconds, peak_memory_bytes, environment
-    FROM jsonb_to_record($1) AS run(id bigint, operation text, subject text, arguments jsonb, seed bigint, username
-    text, outcome text,
-                                    started_at timestamptz, cpu_seconds double precision, peak_memory_bytes bigint,
-                                    environment jsonb)
+    FROM jsonb_to_record($1)
+        AS run(id bigint, operation text, subject text, arguments jsonb, seed bigint, username text, outcome text,
+               started_at timestamptz, cpu_seconds double precision, peak_memory_bytes bigint, environment jsonb)
 """
 
 _INSERT_METRICS = """

@@ -99,10 +99,12 @@ def create(model: str, username: str, version: NewVersion) -> int:
     """
     with queries.as_owner():
         queries.execute(_CREATE_MODEL, model, username)
-        model_id = queries.value("SELECT id FROM delc.models WHERE name = $1 FOR UPDATE", model)
-        number: int = queries.value(
+        numbered = queries.rows(_NEXT_NUMBER, model)[0]
+        number: int = numbered["last_number"]
+        queries.execute(
             _CREATE_VERSION,
-            model_id,
+            numbered["id"],
+            queries.typed(number, "integer"),
             version.id,
             version.run_id,
             queries.typed(version.dataset_version_id, "bigint"),
@@ -173,26 +175,25 @@ _KNOWN_SUFFIXES = """
     SELECT version.number::text AS known FROM delc.model_versions AS version
     JOIN delc.models AS model ON model.id = version.model_id WHERE model.name = $1
     UNION ALL
-    SELECT alias.alias FROM delc.model_aliases AS alias JOIN delc.models AS model ON model.id = alias.model_id WHERE
-    model.name = $1
+    SELECT alias.alias FROM delc.model_aliases AS alias
+    JOIN delc.models AS model ON model.id = alias.model_id WHERE model.name = $1
 """
 
 _CREATE_MODEL = "INSERT INTO delc.models (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
 
+_NEXT_NUMBER = "UPDATE delc.models SET last_number = last_number + 1 WHERE name = $1 RETURNING id, last_number"
+
 _CREATE_VERSION = """
-    INSERT INTO delc.model_versions (model_id, number, id, run_id, dataset_version_id, task, network, features,
-    target, options,
-                                     parameters, message, created_by)
-    SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
-    FROM delc.model_versions WHERE model_id = $1
-    RETURNING number
+    INSERT INTO delc.model_versions (model_id, number, id, run_id, dataset_version_id, task,
+                                     network, features, target, options, parameters, message, created_by)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 
 _INSERT_LAYERS = """
     INSERT INTO delc.layers (version_id, position, name, kind, arguments, output_shape, parameters)
     SELECT $1, position, name, kind, arguments, output_shape, parameters
-    FROM jsonb_to_recordset($2) AS layer(position integer, name text, kind text, arguments jsonb, output_shape
-    integer[], parameters bigint)
+    FROM jsonb_to_recordset($2)
+        AS layer(position integer, name text, kind text, arguments jsonb, output_shape integer[], parameters bigint)
 """
 
 _INSERT_EDGES = """

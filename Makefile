@@ -122,6 +122,7 @@ tools-test: libraries
 	@setup/packages.sh '$(PG_CONFIG)' $(LIBRARIES) test
 ifeq ($(LIBRARIES),venv)
 	@setup/venv.sh '$(venv)' '$(TORCH)' '$(PIP_OPTIONS)' setup/requirements-test.txt
+	@setup/pretrained.sh '$(venv)' '$(PIP_OPTIONS)'
 endif
 
 tools-lint: libraries

@@ -38,6 +38,15 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> Assembly:
         _refuse(str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
     if graph.sparse_initializer or model.functions:
         refuse("sparse tensors or functions of its own")
+    try:
+        return _assemble(library, graph, tensors, require)
+    except library_errors() as error:
+        _refuse(f"its graph does not hold together ({type(error).__name__}: {str(error)[:100]})")
+
+
+def _assemble(
+    library: Any, graph: Any, tensors: dict[str, torch.Tensor], require: Callable[[int, str], None]
+) -> Assembly:
     inputs = {value.name: _input(value) for value in graph.input if value.name not in tensors}
     assembly = Assembly(inputs, tensors, {name: _path(name) for name in tensors})
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
@@ -52,7 +61,7 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> Assembly:
 def library_errors() -> tuple[type[Exception], ...]:
     """What reading a damaged file can raise."""
     decode_error: type[Exception] = import_module("google.protobuf.message").DecodeError
-    return (decode_error, ValueError, TypeError, KeyError, IndexError, OverflowError, UnicodeDecodeError)
+    return (decode_error, ValueError, TypeError, KeyError, IndexError, OverflowError, RuntimeError, AttributeError)
 
 
 def _path(name: str) -> str:

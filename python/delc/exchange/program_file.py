@@ -44,7 +44,7 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> Assembly:
     program = archive.json(MODEL)
     try:
         return _assemble(program["graph_module"], archive)
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError, StopIteration) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, StopIteration, RuntimeError) as error:
         _refuse(f"the graph is not as torch.export writes it ({type(error).__name__}: {str(error)[:100]})")
 
 

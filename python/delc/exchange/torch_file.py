@@ -76,8 +76,11 @@ def _tensors(loaded: Any, require: Callable[[int, str], None]) -> list[tuple[str
             raise InvalidData(
                 f"the entry {name!r:.100} of the file is a {type(value).__name__}, not a tensor", hint=SAVE_AS
             )
-        if value.layout is not torch.strided or value.is_quantized or value.is_complex():
-            raise InvalidData(f'tensor "{name[:100]}" is sparse, quantised or complex', hint="Make it dense and real.")
+        if value.device.type != "cpu" or value.layout is not torch.strided or value.is_quantized or value.is_complex():
+            raise InvalidData(
+                f'tensor "{name[:100]}" is sparse, quantised, complex or without numbers',
+                hint="Make it dense and real.",
+            )
         require(value.numel() * value.element_size(), f'tensor "{name[:100]}"')
     return [(name, value.detach().contiguous()) for name, value in loaded.items()]
 

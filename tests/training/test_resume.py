@@ -65,6 +65,21 @@ def test_the_resumed_run_equals_the_uninterrupted_one(db: Connection, options: d
     assert {name: resumed[name] for name in kept} == {name: whole[name] for name in kept}
 
 
+def test_running_statistics_and_frozen_layers_go_on_too(db: Connection) -> None:
+    network = """'[{"name": "fc1", "kind": "linear", "out_features": 8}, {"name": "norm1", "kind": "batch_norm1d"},
+                  "relu", {"name": "fc2", "kind": "linear"}, {"name": "norm2", "kind": "batch_norm1d"}, "relu",
+                  {"name": "fc3", "kind": "linear"}]'"""
+    network = network.replace('"fc2", "kind": "linear"', '"fc2", "kind": "linear", "out_features": 8')
+    record(db, train("first", "flowers", network=network, epochs="1"))
+    record(
+        db, "SELECT * FROM delc.train('tuned', 'flowers', from_model => 'first', freeze => ARRAY['fc1', 'norm1'],"
+        " epochs => 4, checkpoint_every => 2, keep_optimizer => true)",
+    )  # fmt: skip
+    record(db, "SELECT * FROM delc.resume_training('tuned@1#2')")
+    assert parameters(db, "tuned@2") == parameters(db, "tuned@1") != parameters(db, "tuned@1#2")
+    assert parameters(db, "tuned@2")["norm1.running_mean"] == parameters(db, "first@1")["norm1.running_mean"]
+
+
 def test_more_epochs_than_were_planned_can_follow(db: Connection) -> None:
     record(db, train("short", "flowers", **KEPT, epochs="2"))
     record(db, train("long", "flowers", **KEPT, epochs="5"))

@@ -137,6 +137,8 @@ REFUSED = [
     ({"from_model": "'flowers@1#9'"}, "42704", "no snapshot of epoch 9"),
     ({"freeze": "ARRAY['fc9']"}, "22023", 'Did you mean "fc'),
     ({"replace": "ARRAY['conv*']"}, "22023", 'unknown layer "conv*"'),
+    ({"replace": "ARRAY[NULL]::text[]"}, "22023", "a layer is NULL"),
+    ({"freeze": "ARRAY[NULL]::text[]"}, "22023", "freeze"),
     ({"freeze": "ARRAY['*']"}, "22023", "leaves no layer to train"),
     ({"network": "'cnn'"}, "22023", "copy_model"),
     ({"features": """'{"width": "numeric"}'"""}, "22023", "features are given"),

@@ -23,7 +23,7 @@ from delc.models import deriving, parameters, versions
 from delc.models.parents import MERGED, parent
 from delc.models.versions import ModelVersion
 from delc.networks import Network, restore
-from delc.server import interrupts, progress
+from delc.server import interrupts, progress, queries
 from delc.server.errors import InvalidParameter, unknown
 
 AVERAGE, TASK_ARITHMETIC = "average", "task_arithmetic"
@@ -126,7 +126,8 @@ def _check_same(found: Sequence[ModelVersion]) -> None:
             raise InvalidParameter(
                 f'"{first}" and "{other}" cannot be merged: {difference}',
                 detail="Versions are merged number by number, so they must have the same network, features and labels.",
-                hint=f"SELECT * FROM delc.diff_models('{first}', '{other}') shows all differences.",
+                hint=f"SELECT * FROM delc.diff_models({queries.quote_literal(str(first))},"
+                f" {queries.quote_literal(str(other))}) shows all differences.",
             )
         if first.features != other.features or first.target != other.target:
             progress.notice(

@@ -67,7 +67,7 @@ class Monitor(Protocol):
 
     def checkpoint(self, epoch: int, module: Module, state: Callable[[], TrainingState]) -> None:
         """Called every ``checkpoint_every`` epochs; the weights lie on the training device and go on changing.
-        ``state()`` copies what else a training that goes on from here needs.
+        ``state()`` is what else a training that goes on from here needs, to be stored before this returns.
         """
 
 
@@ -373,7 +373,7 @@ class _Best:
         """The weights of the best epoch on the processor; none when that is this epoch, or none are kept."""
         if self.record is None or self.record.epoch == epoch:
             return {}
-        return {name: tensor.cpu().clone() for name, tensor in self._weights.items()}
+        return {name: tensor.cpu() for name, tensor in self._weights.items()}
 
     def resume(self, start: TrainingState, module: Module) -> None:
         """Goes on from a checkpoint, whose weights the module has."""

@@ -42,7 +42,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A training after ``epoch``.
+    """A training after ``epoch``. One that a running training gives is to be stored at once: its tensors are in use.
 
     ``best`` is the epoch with the lowest validation loss so far, None without validation rows; ``best_weights`` are
     those of that epoch where early stopping will go back to them and they are not the present ones.
@@ -56,10 +56,10 @@ class TrainingState:
 
 
 def optimizer_slots(optimizer: torch.optim.Optimizer, module: Module) -> Slots:
-    """What the optimiser keeps, by the parameters' names; copies on the processor."""
+    """What the optimiser keeps, by the parameters' names, on the processor; good until training goes on."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     return {
-        names[id(parameter)]: {slot: value.detach().cpu().clone() for slot, value in kept.items() if value is not None}
+        names[id(parameter)]: {slot: value.detach().cpu() for slot, value in kept.items() if value is not None}
         for parameter, kept in optimizer.state.items()
     }
 

@@ -183,17 +183,17 @@ Rows are told apart by key and compared by their stored form. A row that changed
 
 Columns that the source has gained, lost or given another type are those of the new version; older versions keep their own. Keys keep their types, and targets stay.$comment$;
 
-CREATE FUNCTION delc.dataset_query(version text, split text DEFAULT NULL)
+CREATE FUNCTION delc.dataset_query(version text, split text DEFAULT NULL, ordered boolean DEFAULT true)
 RETURNS text
 LANGUAGE plpython3u STABLE
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("datasets.dataset_query", version, split)
+return GD["delc"]("datasets.dataset_query", version, split, ordered)
 $$;
-COMMENT ON FUNCTION delc.dataset_query(text, text) IS
+COMMENT ON FUNCTION delc.dataset_query(text, text, boolean) IS
 $comment$The query that reads a version of a data set (name, name@3, name@branch or name@tag), or its rows of one split: train, validation or test.
 
-The text stays right when later versions are made; use it in a view, with \gexec in psql, or as the source of other functions. Rows come in a fixed, shuffled order.$comment$;
+The text stays right when later versions are made; use it in a view, with \gexec in psql, or as the source of other functions. Rows come in a fixed, shuffled order, or with ordered => false in any order, which is faster where it does not matter.$comment$;
 
 CREATE FUNCTION delc.dataset_row_query(version text, split text, row_type oid)
 RETURNS text

@@ -152,10 +152,10 @@ def prune_dataset(name: str, keep_last: int, keep_tagged: bool, dry_run: bool) -
         return pruning.prune(name, keep_last, keep_tagged, dry_run)
 
 
-def dataset_query(version: str, split: str | None) -> str:
-    """The query that reads a version with all its columns."""
+def dataset_query(version: str, split: str | None, ordered: bool) -> str:
+    """The query that reads a version with all its columns, in its fixed order or in any."""
     found = versions.resolve(version)
-    return found.query(split, [column.name for column in found.columns])
+    return found.query(split, found.column_names, ordered=ordered is not False)
 
 
 def dataset_row_query(version: str, split: str | None, row_type: int) -> str:

@@ -42,9 +42,16 @@ class DatasetVersion:
         """The version as users name it: ``name@3``."""
         return f"{self.name}@{self.number}"
 
-    def query(self, split: str | None = None, columns: Sequence[str] | None = None, *, row_number: bool = False) -> str:
-        """SQL for the version's rows, or those of one split, in their fixed shuffled order; it runs with the caller's
-        rights.
+    def query(
+        self,
+        split: str | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        row_number: bool = False,
+        ordered: bool = True,
+    ) -> str:
+        """SQL for the version's rows, or those of one split, in their fixed shuffled order or in any (not ``ordered``);
+        it runs with the caller's rights.
 
         ``columns``: which, in which order; by default all but the one that said the split. ``row_number`` puts
         ``delc_row`` in front. Errors: ``InvalidParameter`` for an unknown split, ``UndefinedObject`` for an unknown
@@ -53,7 +60,8 @@ class DatasetVersion:
         if columns is None:
             columns = [column.name for column in self.columns if column.name != self.split_column]
         bookkeeping = ["delc_row"] if row_number else []
-        return reading_query(self.stored, self.stored_columns(columns), check_split(split), bookkeeping=bookkeeping)
+        stored = self.stored_columns(columns)
+        return reading_query(self.stored, stored, check_split(split), bookkeeping=bookkeeping, ordered=ordered)
 
     def split_counts(self) -> dict[str, int]:
         """How many rows each split has: train, validation, test."""

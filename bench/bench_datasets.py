@@ -1,0 +1,118 @@
+"""Versions of a table: what a commit costs in time and space, and how fast versions are read.
+
+A table of a million rows changes in one row of a hundred between versions. A commit is compared with what a user would
+do instead, a full copy of the table with its key index; reading the newest and the oldest of 50 versions, in no
+particular order, with a scan of the plain table. Both read every column.
+
+    make bench BENCHMARKS=bench/bench_datasets.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import count
+
+from harness import machine
+from harness.measure import goals, interleaved
+from harness.server import connected, server
+from support.cluster import Connection
+
+COLUMNS = """
+    i::bigint AS id, mod(i, 97) AS visits, mod(i, 1000) / 7.0::float8 AS balance, mod(i, 3) = 0 AS churned,
+    '2024-01-01'::date + mod(i, 365) AS since, 'region ' || mod(i, 10) AS region, random()::float4 AS score,
+    mod(i * 7, 10007) AS code, now() AS changed_at, random() AS rate, mod(i, 5)::smallint AS grade
+"""
+READ = (
+    "SELECT count(visits), count(balance), count(churned), count(since), count(region), count(score), count(code),"
+    " count(changed_at), count(rate), count(grade) FROM ({}) AS r"
+)
+steps = count()
+copies = count()
+
+
+def change(connection: Connection, share: int) -> None:
+    """Changes one row of `share`, each time others."""
+    connection.execute(
+        "UPDATE customers SET visits = visits + 1 WHERE mod(id, %s) = mod(%s, %s)", [share, next(steps), share]
+    )
+    connection.execute("VACUUM customers")
+
+
+def commit(connection: Connection, share: int) -> float:
+    """The seconds that a commit takes."""
+    change(connection, share)
+    started = time.perf_counter()
+    connection.execute("SELECT delc.commit_dataset('customers')")
+    return time.perf_counter() - started
+
+
+def copy(connection: Connection) -> float:
+    """The seconds that a copy of the table with its key takes."""
+    name = f"copy_{next(copies)}"
+    started = time.perf_counter()
+    connection.execute(f"CREATE TABLE {name} AS TABLE customers")
+    connection.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")
+    taken = time.perf_counter() - started
+    connection.execute(f"DROP TABLE {name}")
+    return taken
+
+
+def value(connection: Connection, statement: str) -> int:
+    row = connection.execute(statement.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def stored_bytes(connection: Connection) -> int:
+    return value(connection, "SELECT bytes FROM delc.dataset_summary WHERE name = 'customers'")
+
+
+def read(connection: Connection, version: str) -> None:
+    row = connection.execute("SELECT delc.dataset_query(%s, ordered => false)", [version]).fetchone()
+    assert row is not None
+    connection.execute(READ.format(row[0]).encode()).fetchone()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--versions", type=int, default=50)
+    chosen = parser.parse_args()
+    with server() as cluster, connected(cluster) as connection, goals() as goal:
+        machine.describe(connection)
+        connection.execute(
+            f"CREATE TABLE customers AS SELECT {COLUMNS} FROM generate_series(1, {int(chosen.rows)}) AS i".encode()
+        )
+        connection.execute("ALTER TABLE customers ADD PRIMARY KEY (id)")
+        connection.execute("VACUUM ANALYZE customers")
+        connection.execute("SELECT delc.create_dataset('customers', 'customers')")
+        first = stored_bytes(connection)
+        commit(connection, 100)
+        added = stored_bytes(connection) - first
+        ways = {"commit": lambda: commit(connection, 100), "copy with key": lambda: copy(connection)}
+        writing = interleaved(ways, chosen.rounds, warm_up=0)
+        print(f"\n{chosen.rows:,} rows, 1 % changed, medians:")
+        for name in ways:
+            writing.print(name)
+        while value(connection, "SELECT last_number FROM delc.datasets") < chosen.versions:
+            commit(connection, 100)
+        connection.execute("VACUUM ANALYZE")
+        reading_ways = {
+            "plain table": lambda: connection.execute(READ.format("TABLE customers").encode()).fetchone(),
+            "newest version": lambda: read(connection, "customers"),
+            "oldest version": lambda: read(connection, "customers@1"),
+        }
+        reading = interleaved(reading_ways, 2 * chosen.rounds)
+        print(f"\nreading one of {chosen.versions} versions, medians:")
+        for name in reading_ways:
+            reading.print(name)
+        goal.at_most("new version, in % of the first's bytes", 100 * added / first, 1.5)
+        goal.at_most("commit, in copies of the table with its key", writing.ratio("commit", "copy with key"), 1.5)
+        for name in ("newest version", "oldest version"):
+            goal.at_most(f"{name}, in scans of the plain table", reading.ratio(name, "plain table"), 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -99,3 +99,23 @@ def test_a_version_is_never_its_own_ancestor(customers: Connection) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         customers.execute("INSERT INTO delc.dataset_version_parents (version_id, parent_id) SELECT id, id"
                           " FROM delc.dataset_versions")  # fmt: skip
+
+
+def test_longer_names_than_postgresql_has_are_refused(customers: Connection) -> None:
+    customers.execute("SELECT delc.branch_dataset('customers', %s)", ("b" * 63,))
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 63"):
+        customers.execute("SELECT delc.tag_dataset('customers', %s)", ("b" * 64,))
+
+
+def test_names_with_quotes_go_through_everything(db: Connection) -> None:
+    name = 'it\'s "größe" {x} %'
+    db.execute('CREATE TABLE "t \'1" AS SELECT i AS "Id {0}", i AS "x\'y" FROM generate_series(1, 9) AS i')
+    create(db, name, "\"t ''1\"".replace("''", "'"), key='"Id {0}"')
+    db.execute("SELECT delc.branch_dataset(%s, 'b')", (name,))
+    db.execute("SELECT delc.correct_dataset(%s, %s)", (f"{name}@b", 'SELECT 1 AS "Id {0}", 5 AS "x\'y"'))
+    db.execute("SELECT delc.correct_dataset(%s, %s)", (name, 'SELECT 2 AS "Id {0}", 6 AS "x\'y"'))
+    db.execute("SELECT delc.merge_dataset(%s, %s)", (name, f"{name}@b"))
+    assert dict(read(db, name)) == {i: {1: 5, 2: 6}.get(i, i) for i in range(1, 10)}
+    found = db.execute("SELECT key, columns FROM delc.diff_dataset(%s, %s) ORDER BY 1", (f"{name}@1", name)).fetchall()
+    assert found == [({"Id {0}": 1}, ["x'y"]), ({"Id {0}": 2}, ["x'y"])]
+    assert len(db.execute("SELECT * FROM delc.summarize_diff(%s, %s)", (f"{name}@1", name)).fetchall()) == 2

@@ -36,10 +36,8 @@ def create_tables(dataset_id: int, dataset: str, columns: Sequence[SourceColumn]
                 table, f'Rows of the data set "{dataset}"' + (f", columns of part {part}" if part > 1 else ""), own
             )
         removed = removed_name(dataset_id)
-        queries.execute(
-            f"CREATE TABLE {removed}"
-            " (delc_row bigint NOT NULL, delc_version integer NOT NULL, PRIMARY KEY (delc_row, delc_version))"
-        )
+        # Without an index, which would double it: whoever reads a version reads all of it.
+        queries.execute(f"CREATE TABLE {removed} (delc_row bigint NOT NULL, delc_version integer NOT NULL)")
         queries.execute(f"ALTER TABLE {removed} OWNER TO {_STORE_OWNER}")
         _comment(removed, f'Rows that versions of the data set "{dataset}" leave out', [])
 

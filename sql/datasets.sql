@@ -160,7 +160,7 @@ RETURNS delc.dataset_result
 LANGUAGE plpython3u VOLATILE
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("datasets.create_dataset", name, source, key, target, validation, test, stratify, split, seed, message, description)
+return GD["delc"]("datasets.create_dataset", *args)
 $$;
 COMMENT ON FUNCTION delc.create_dataset(text, text, text, text, double precision, double precision, boolean, text, bigint, text, text) IS
 $comment$Copies the rows of a table, view or query as version 1 of a new data set, split for training, validation and tests.

@@ -17,7 +17,7 @@ LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("exchange.import_state_dict", model, weights, network, input_shape, labels, columns, features, task, target, based_on, message)
+return GD["delc"]("exchange.import_state_dict", *args)
 $$;
 COMMENT ON FUNCTION delc.import_state_dict(text, bytea, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
 $comment$Stores the parameters of a PyTorch model (its state_dict, as a safetensors file or one that torch.save wrote) as a new version of a model, and returns the version. Nothing is unpickled but tensors.
@@ -40,7 +40,7 @@ LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("exchange.import_program", model, program, input_shape, labels, columns, features, task, target, based_on, message)
+return GD["delc"]("exchange.import_program", *args)
 $$;
 COMMENT ON FUNCTION delc.import_program(text, bytea, integer[], text[], text[], jsonb, text, text[], text, text) IS
 'Stores a program that torch.export.save wrote (torch 2.7 or later, model.eval()) as a new version of a model, where its operations are kinds of layers, and returns the version; anything else is an error that names the operation. The graph and the numbers are read, nothing in the file is run or unpickled. Inputs are taken from the program; the other arguments are those of import_state_dict().';
@@ -61,7 +61,7 @@ LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("exchange.import_onnx", model, file, input_shape, labels, columns, features, task, target, based_on, message)
+return GD["delc"]("exchange.import_onnx", *args)
 $$;
 COMMENT ON FUNCTION delc.import_onnx(text, bytea, integer[], text[], text[], jsonb, text, text[], text, text) IS
 'Stores an ONNX file as a new version of a model, where its operators are kinds of layers, and returns the version; anything else is an error that names the operator. A softmax at the end of a classifier is left out, because prediction applies it. Inputs are taken from the file; the other arguments are those of import_state_dict(). Needs the Python package onnx on the server.';
@@ -83,7 +83,7 @@ LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("exchange.import_parameters", model, query, network, input_shape, labels, columns, features, task, target, based_on, message)
+return GD["delc"]("exchange.import_parameters", *args)
 $$;
 COMMENT ON FUNCTION delc.import_parameters(text, text, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
 'Stores the parameters that a query gives as a new version of a model, and returns the version. The query runs with the caller''s rights; its rows are (name text, value delc.tensor), and for parameters in pieces chunk integer (from 0) and shape bigint[] (of the whole), ordered by name and chunk. Few rows are in memory at a time. The other arguments are those of import_state_dict().';
@@ -137,7 +137,7 @@ LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("exchange.finish_import", snapshot, model, network, input_shape, labels, columns, features, task, target, based_on, message)
+return GD["delc"]("exchange.finish_import", *args)
 $$;
 COMMENT ON FUNCTION delc.finish_import(bigint, text, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
 'Makes a new version of a model of the parameters that were copied into the snapshot of begin_import(), and returns the version. The other arguments are those of import_state_dict().';

@@ -47,7 +47,7 @@ LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("training.train", model, dataset, network, task, features, epochs, batch_size, learning_rate, optimizer, optimizer_arguments, schedule, loss, weight_decay, class_weights, gradient_clip, early_stopping, checkpoint_every, seed, threads, device, message, from_model, freeze, replace, keep_optimizer)
+return GD["delc"]("training.train", *args)
 $$;
 COMMENT ON FUNCTION delc.train(text, text, text, text, jsonb, integer, integer, double precision, text, jsonb, text, text, double precision, text, double precision, integer, integer, bigint, integer, text, text, text, text[], text[], boolean) IS
 $comment$Trains a model on the training rows of a data set and stores it as a new version, in the caller's transaction.

@@ -148,7 +148,7 @@ packer_create(MemoryContext parent, TupleDesc descriptor, const PackLayout *layo
 static Size
 bytes_of_row(const Packer *packer)
 {
-	Size		bytes = 0;
+	Size		bytes = packer->key_column >= 0 ? sizeof(char *) : 0;
 
 	for (int i = 0; i < packer->groups_count; i++)
 		if (packer->groups[i].width > 0)
@@ -159,6 +159,7 @@ bytes_of_row(const Packer *packer)
 static void
 check_memory_limit(const Packer *packer)
 {
+	/* Bounds everything that is allocated, so that no size can overflow. */
 	double		needed = (double) bytes_of_row(packer) * packer->batch_size;
 	double		limit = (double) delc_memory_limit_mb * 1024 * 1024;
 
@@ -189,6 +190,7 @@ packer_begin_batch(Packer *packer)
 	packer->rows = 0;
 	MemoryContextReset(packer->key_context);
 	packer->keys = NULL;
+	check_memory_limit(packer);
 	if (packer->key_column >= 0)
 		packer->keys = MemoryContextAllocHuge(packer->key_context, sizeof(char *) * packer->batch_size);
 

@@ -125,11 +125,19 @@ pack_column_prepare(PackColumn *column, Form_pg_attribute attribute)
 		fmgr_info(output_function, &column->output);
 	}
 	else if (column->kind == PACK_NUMBER && !number_source(column, type_id))
+	{
+		/* An input that is no row is a column without a name. */
+		if (NameStr(column->name)[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("an input of type %s cannot be read as numbers", format_type_be(type_id)),
+					 errhint("Give an array of numbers, a vector, a tensor, or a whole row.")));
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of type %s cannot be read as numbers",
 						NameStr(column->name), format_type_be(type_id)),
 				 errhint("Read it as a category, or cast it in the query.")));
+	}
 }
 
 /* ---- storing numbers ---- */

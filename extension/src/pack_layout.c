@@ -6,6 +6,9 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+/* More numbers than an array can have; so few that widths of all columns can be added up. */
+#define MOST_NUMBERS (1 << 28)
+
 static Datum *
 elements_of(ArrayType *array, Oid element_type, const char *what, int *count)
 {
@@ -93,7 +96,14 @@ pack_layout_from_arguments(PackLayout *layout, ArrayType *kinds, ArrayType *grou
 	elements = elements_of(widths, INT8OID, "widths", &count);
 	require_count(count, layout->columns_count, "widths");
 	for (int i = 0; i < count; i++)
+	{
 		width_values[i] = DatumGetInt64(elements[i]);
+		if (width_values[i] != -1 && (width_values[i] < 1 || width_values[i] > MOST_NUMBERS))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a width is %lld", (long long) width_values[i]),
+					 errdetail("Allowed are 1 to %d, and -1 where the first row decides.", MOST_NUMBERS)));
+	}
 
 	elements = elements_of(dtypes, TEXTOID, "dtypes", &layout->groups_count);
 	dtype_values = palloc(sizeof(int) * Max(layout->groups_count, 1));

@@ -85,6 +85,11 @@ delc_begin_predictions(PG_FUNCTION_ARGS)
 
 	deconstruct_array(DatumGetArrayTypePCopy(PG_GETARG_DATUM(0)), TEXTOID, -1, false, TYPALIGN_INT,
 					  &current->labels, &nulls, &current->labels_count);
+	for (int i = 0; i < current->labels_count; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("label %d is NULL", i + 1)));
 	current->probabilities = PG_GETARG_BOOL(1);
 	MemoryContextSwitchTo(old);
 	PG_RETURN_VOID();

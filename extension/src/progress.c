@@ -227,7 +227,8 @@ delc_progress_report(const char *phase, int epoch, int epochs, int64 batch, int6
 	slot->epochs = epochs;
 	slot->batch = batch;
 	slot->batches = batches;
-	slot->loss = loss;
+	if (!isnan(loss))			/* else the last one stays */
+		slot->loss = loss;
 	slot->updated_at = now;
 	SpinLockRelease(&slot->mutex);
 }

@@ -5,7 +5,8 @@ from typing import Any, NoReturn
 class Error(Exception): ...
 
 class SPIError(Error):
-    sqlstate: str
+    spidata: tuple[int, str | None, str | None, *tuple[Any, ...]]
+    """The code as a number, detail, hint, and more that this package does not use."""
 
 def execute(query: Any, arguments: list[Any] = ..., limit: int = ...) -> Any: ...
 def cursor(query: str) -> Any: ...

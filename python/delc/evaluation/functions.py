@@ -53,8 +53,11 @@ def _measure(version: versions.ModelVersion, data: EvaluationData, confidence: f
 def _measure_and_store(
     version: versions.ModelVersion, data: str, split: str | None, confidence: float, seed: int
 ) -> list[MetricRow]:
-    if queries.value("SELECT pg_catalog.pg_is_in_recovery()"):
-        raise WrongState("a standby server cannot store an evaluation", hint="Call evaluate(…, store => false).")
+    if queries.value("SELECT pg_catalog.current_setting('transaction_read_only')") == "on":
+        raise WrongState(
+            "a read-only transaction, such as any of a standby server, cannot store an evaluation",
+            hint="Call evaluate(…, store => false).",
+        )
     arguments = {"model": str(version), "data": data, "split": split, "confidence": confidence, "seed": seed}
     with running("evaluate", subject=str(version), arguments=arguments, seed=seed) as run:
         found = find_data(data, split)

@@ -46,8 +46,9 @@ def ranked(target: FittedTarget, logits: torch.Tensor, top: int | None) -> tuple
         values = scores(target, logits)
         return np.broadcast_to(np.arange(values.shape[1], dtype=np.int32), values.shape), values
     if isinstance(target, Classification) and top in (None, 1):
+        logits = logits.double()
         best, codes = logits.max(dim=1, keepdim=True)
-        return codes.int().numpy(), (best - logits.logsumexp(dim=1, keepdim=True)).double().exp_().numpy()
+        return codes.int().numpy(), (best - logits.logsumexp(dim=1, keepdim=True)).exp_().numpy()
     values = scores(target, logits)
     k = min(top or values.shape[1], values.shape[1])
     order = np.argsort(-values, axis=1, kind="stable")[:, :k]

@@ -1,7 +1,7 @@
 """Where SQL functions enter the package: ``GD["delc"]("room.function", …)``.
 
-This is the one place where exceptions become PostgreSQL errors. Errors of queries and cancels pass through as
-PL/Python raised them.
+This is the one place where exceptions become PostgreSQL errors. Errors of queries, cancels among them, keep all their
+parts but lose the name of PL/Python's exception in front.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import plpy
 
 import __main__
 from delc.server.errors import DelcError
+from delc.server.queries import sqlstate_of
 from delc.server.threads import signals_blocked
 
 
@@ -28,7 +29,10 @@ def call(path: str, *arguments: Any) -> Any:
         result = _function(path)(*arguments)
         return list(result) if isinstance(result, Iterator) else result
     except DelcError as error:
-        raise _error_for_user(error) from None
+        raise _error_for_user(error.message, error.detail, error.hint, error.sqlstate) from None
+    except plpy.SPIError as error:
+        _, detail, hint, *_ = error.spidata
+        raise _error_for_user(str(error), detail, hint, sqlstate_of(error)) from None
 
 
 @cache
@@ -40,12 +44,12 @@ def _function(path: str) -> Callable[..., Any]:
     return function
 
 
-def _error_for_user(error: DelcError) -> plpy.Error:
+def _error_for_user(message: str, detail: str | None, hint: str | None, sqlstate: str) -> plpy.Error:
     """The exception from whose attributes PL/Python takes the parts of an error; its class name goes before the
     text.
     """
-    raised = _UserError(error.message)
-    raised.detail, raised.hint, raised.sqlstate = error.detail, error.hint, error.sqlstate
+    raised = _UserError(message)
+    raised.detail, raised.hint, raised.sqlstate = detail, hint, sqlstate
     return raised
 
 

@@ -24,7 +24,7 @@ def reporting(run_id: int, operation: str, subject: str) -> Iterator[None]:
 def report(
     phase: str, *, epoch: int = 0, epochs: int = 0, batch: int = 0, batches: int = 0, loss: float = float("nan")
 ) -> None:
-    """Updates what ``delc.progress`` shows; a total of 0 and a loss of NaN show as NULL."""
+    """Updates what ``delc.progress`` shows; a total of 0 shows as NULL, a loss of NaN leaves the last one."""
     _delc.progress_report(phase, epoch, epochs, batch, batches, loss)
 
 

@@ -18,6 +18,7 @@ import plpy
 from delc.server.batches import QueryColumn
 from delc.server.errors import DelcError
 
+EXTERNAL_ROUTINE_EXCEPTION = "38000"
 _PLANS_KEPT = 500
 _plans: dict[tuple[str, tuple[str, ...]], Any] = {}
 
@@ -105,10 +106,14 @@ def quote_literal(text: str) -> str:
 
 def sqlstate_of(error: BaseException) -> str:
     """The SQLSTATE of an error that a query or this package raised."""
-    if isinstance(error, DelcError):
-        return error.sqlstate
-    state = getattr(error, "sqlstate", None)
-    return state if isinstance(state, str) else "38000"
+    if isinstance(error, plpy.SPIError):
+        return _unpacked(error.spidata[0])
+    return error.sqlstate if isinstance(error, DelcError) else EXTERNAL_ROUTINE_EXCEPTION
+
+
+def _unpacked(code: int) -> str:
+    """The five characters that PostgreSQL packs into a number, six bits each."""
+    return "".join(chr(((code >> 6 * place) & 0x3F) + ord("0")) for place in range(5))
 
 
 def _run(sql: str, parameters: Sequence[Any]) -> Any:

@@ -162,7 +162,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("datasets.drop_dataset_version", version)
 $$;
 COMMENT ON FUNCTION delc.drop_dataset_version(text) IS
-$comment$Drops a version of a data set; returns the number of stored rows that went with it, whose space is free again. Refused where a branch or tag names it, where models were trained on it, and where several versions were made from it. Other versions keep their content; the log keeps the runs. The caller must be a member of the data set's owner or of delc_admin.$comment$;
+$comment$Drops a version of a data set; returns the number of stored rows that went with it, whose space is free again. Refused where a branch or tag names it, where models were trained on it, and where several versions were made from it. Other versions keep their content, also in views and query texts made before; those of the dropped version mean nothing any more. The log keeps the runs. The caller must be a member of the data set's owner or of delc_admin.$comment$;
 
 CREATE FUNCTION delc.prune_dataset(
     name text,
@@ -178,7 +178,7 @@ $$;
 COMMENT ON FUNCTION delc.prune_dataset(text, integer, boolean, boolean) IS
 $comment$Drops the versions of a data set that nothing needs, and the rows that only they had; says of each version whether it went, or why it stays.
 
-The newest keep_last versions of each branch stay, those with tags (unless keep_tagged is false: then tags go with their versions), those that models were trained on, and those that several versions were made from. dry_run only says what would go. The rows are written anew, so the space is free at once; readers wait meanwhile.$comment$;
+The newest keep_last versions of each branch stay, those with tags (unless keep_tagged is false: then tags go with their versions), those that models were trained on, and those that several versions were made from. dry_run only says what would go. The rows are written anew, so the space is free at once; readers wait meanwhile. Views and query texts of versions that stay keep giving them; those of versions that went mean nothing any more.$comment$;
 
 CREATE VIEW delc.dataset_log AS
 SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,

@@ -6,7 +6,18 @@ import psycopg
 import pytest
 
 from support.cluster import Connection
-from support.datasets import add_customers, call, commit, create, make_customers, message, read, splits, value
+from support.datasets import (
+    add_customers,
+    call,
+    commit,
+    create,
+    make_customers,
+    message,
+    query_text,
+    read,
+    splits,
+    value,
+)
 
 
 @pytest.fixture
@@ -152,3 +163,22 @@ def test_space_comes_back(fresh_db: Connection) -> None:
 def test_heads_always_stay(history: Connection, keep: str) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="keep_last is"):
         history.execute(f"SELECT delc.prune_dataset('customers', {keep})".encode())
+
+
+def test_query_texts_of_versions_that_stay_go_on_giving_them(history: Connection) -> None:
+    history.execute("SELECT delc.tag_dataset('customers@3', 'paper')")
+    texts = {version: query_text(history, version) for version in ("customers@3", "customers")}
+    before = {version: read(history, version) for version in texts}
+    for version, text in texts.items():
+        history.execute(f'CREATE VIEW "view of {version}" AS {text}'.encode())
+    history.execute("SELECT delc.prune_dataset('customers', 1)")
+    assert {version: history.execute(text.encode()).fetchall() for version, text in texts.items()} == before
+    assert {version: history.execute(f'TABLE "view of {version}"'.encode()).fetchall() for version in texts} == before
+
+
+def test_a_pruned_number_is_not_given_again(history: Connection) -> None:
+    history.execute("SELECT delc.branch_dataset('customers', 'b')")
+    call(history, "correct_dataset", name="customers@b", query="SELECT 1 AS id, 50 AS age")
+    history.execute("SELECT delc.drop_dataset_ref('customers@b'), delc.drop_dataset_version('customers@6')")
+    row = call(history, "correct_dataset", name="customers", query="SELECT 1 AS id, 51 AS age")
+    assert row["dataset"] == "customers@7"

@@ -37,7 +37,10 @@ REVOKE EXECUTE ON FUNCTION
     delc.predict_value_packed,
     delc.predict_probability_packed,
     delc.embed_packed,
-    delc.run_prediction
+    delc.run_prediction,
+    delc.begin_predictions,
+    delc.emit_predictions,
+    delc.define_row_layout
 FROM delc_user;
 
 -- Making data sets and models.

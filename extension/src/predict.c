@@ -23,9 +23,15 @@ extern Datum delc_tensor_to_vector(PG_FUNCTION_ARGS);
 
 /* ---- the layouts of rows, by handle; Python holds a prediction for each ---- */
 
-static Packer **row_packers = NULL;
-static int	row_packers_count = 0;
-static int	row_packers_capacity = 0;
+/*
+ * A session that keeps asking with rows of new forms must not grow for ever:
+ * the oldest layout makes room for the newest. Handles count up, so that one
+ * whose layout is gone is known as such; row.py (KEPT_FORMS) counts along.
+ */
+#define KEPT_FORMS 128
+
+static Packer *row_packers[KEPT_FORMS];
+static int32 newest_handle = -1;
 
 /* The type of the rows for which a prediction is being prepared. */
 static TupleDesc preparing_descriptor = NULL;
@@ -33,25 +39,21 @@ static TupleDesc preparing_descriptor = NULL;
 static int32
 remember_row_packer(Packer *packer)
 {
-	if (row_packers == NULL)
-	{
-		row_packers_capacity = 16;
-		row_packers = MemoryContextAlloc(TopMemoryContext, sizeof(Packer *) * row_packers_capacity);
-	}
-	else if (row_packers_count == row_packers_capacity)
-	{
-		row_packers = repalloc(row_packers, sizeof(Packer *) * row_packers_capacity * 2);
-		row_packers_capacity *= 2;
-	}
-	row_packers[row_packers_count] = packer;
-	return row_packers_count++;
+	int			slot = ++newest_handle % KEPT_FORMS;
+
+	if (row_packers[slot] != NULL)
+		MemoryContextDelete(row_packers[slot]->context);
+	row_packers[slot] = packer;
+	return newest_handle;
 }
 
-/* The packer of a handle, or NULL. Never throws: Python calls it. */
+/* The packer of a handle, or NULL when it is gone. Never throws: Python calls it. */
 Packer *
 delc_packer_of_handle(int32 handle)
 {
-	return (handle >= 0 && handle < row_packers_count) ? row_packers[handle] : NULL;
+	if (handle < 0 || handle > newest_handle || handle <= newest_handle - KEPT_FORMS)
+		return NULL;
+	return row_packers[handle % KEPT_FORMS];
 }
 
 PG_FUNCTION_INFO_V1(delc_define_row_layout);
@@ -231,7 +233,8 @@ static bool
 still_prepared(const PredictCall *call, const char *model, const char *argument,
 			   Oid row_type, int32 row_typmod, const SnapshotKey *snapshot)
 {
-	return call->prepared && call->row_type == row_type && call->row_typmod == row_typmod &&
+	return call->prepared && delc_packer_of_handle(call->handle) != NULL &&
+		call->row_type == row_type && call->row_typmod == row_typmod &&
 		memcmp(&call->snapshot, snapshot, sizeof(*snapshot)) == 0 &&
 		strcmp(call->model, model) == 0 && strcmp(call->argument, argument) == 0;
 }

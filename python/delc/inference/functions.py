@@ -69,23 +69,30 @@ def run_prediction(model: str, query: str, top: int | None, key_column: str | No
         raise InvalidParameter(f"top is {top}, but must be at least 1")
     threads.use(settings.threads())
     found = loaded.load(versions.resolve(model))
+    if top is not None and isinstance(found.target, Regression):
+        raise InvalidParameter(
+            f"top is {top}, but model \"{found.version}\" predicts numbers, which have no order",
+            hint="Leave top away: every output is a row.",
+        )
     columns = queries.describe(query)
     keys = [key_column] if key_column is not None else default_key(found, columns)
     layout = found.features.layout_for(columns, keys=keys)
-    queries.execute(
-        "SELECT delc.begin_predictions($1, $2)",
-        queries.typed(list(found.target.labels), "text[]"),
-        not isinstance(found.target, Regression),
-    )
+    with queries.as_owner():
+        queries.execute(
+            "SELECT delc.begin_predictions($1, $2)",
+            queries.typed(list(found.target.labels), "text[]"),
+            not isinstance(found.target, Regression),
+        )
     for part in outputs(found, query, layout):
         codes, values = ranked(found.target, part.logits, top)
-        queries.execute(
-            "SELECT delc.emit_predictions($1, $2, $3, $4)",
-            part.portal,
-            queries.typed(codes.shape[1], "integer"),
-            np.ascontiguousarray(codes, dtype=np.int32).tobytes(),
-            np.ascontiguousarray(values, dtype=np.float64).tobytes(),
-        )
+        with queries.as_owner():
+            queries.execute(
+                "SELECT delc.emit_predictions($1, $2, $3, $4)",
+                part.portal,
+                queries.typed(codes.shape[1], "integer"),
+                np.ascontiguousarray(codes, dtype=np.int32).tobytes(),
+                np.ascontiguousarray(values, dtype=np.float64).tobytes(),
+            )
 
 
 def default_key(model: LoadedModel, columns: Sequence[QueryColumn]) -> list[str]:

@@ -56,6 +56,9 @@ class RowPrediction:
         return outputs
 
 
+KEPT_FORMS = 128
+"""So many forms of rows are kept, the newest; as in ``extension/src/predict.c``."""
+
 _predictions: dict[int, RowPrediction] = {}
 _handles: dict[tuple[int, tuple[str, ...], tuple[str, ...], str], int] = {}
 
@@ -68,9 +71,17 @@ def prepare(model: str, names: Sequence[str], types: Sequence[str], argument: st
         threads.use(settings.threads())
         columns = [QueryColumn(name, type_name) for name, type_name in zip(names, types, strict=True)]
         prediction = _prepared(loaded.load(version), columns, argument)
+        _forget_forms(prediction.handle - KEPT_FORMS)
         _predictions[prediction.handle] = prediction
         _handles[key] = prediction.handle
     return _handles[key]
+
+
+def _forget_forms(newest: int) -> None:
+    """Forgets the predictions whose layouts have made room for others: those up to handle ``newest``."""
+    for key, handle in list(_handles.items()):
+        if handle <= newest:
+            del _handles[key], _predictions[handle]
 
 
 def of_handle(handle: int) -> RowPrediction:
@@ -80,9 +91,10 @@ def of_handle(handle: int) -> RowPrediction:
 
 def _prepared(model: LoadedModel, columns: list[QueryColumn], argument: str) -> RowPrediction:
     layout = _layout(model, columns)
-    handle = queries.value(
-        "SELECT delc.define_row_layout($1, $2, $3, $4)", *packing.layout_parameters(layout.pack, layout.widths)
-    )
+    with queries.as_owner():
+        handle = queries.value(
+            "SELECT delc.define_row_layout($1, $2, $3, $4)", *packing.layout_parameters(layout.pack, layout.widths)
+        )
     groups = _delc.row_buffers(handle)
     batch = PackedBatch(
         rows=1,
@@ -96,7 +108,7 @@ def _prepared(model: LoadedModel, columns: list[QueryColumn], argument: str) -> 
 def _layout(model: LoadedModel, columns: list[QueryColumn]) -> RowLayout:
     features = [column.planned for column in model.features.columns]
     lone_value = len(columns) == 1 and columns[0].name == ""
-    if lone_value and len(features) > 1 and all(feature.kind in SCALAR_KINDS for feature in features):
+    if lone_value and all(feature.kind in SCALAR_KINDS for feature in features):
         return _numbers_in_order(columns[0], [feature.name for feature in features])
     return model.features.layout_for(columns)
 

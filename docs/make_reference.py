@@ -32,6 +32,7 @@ class Entry:
 
 def reference(connection: psycopg.Connection[Any]) -> str:
     """The whole page."""
+    connection.execute("SET LOCAL search_path = pg_catalog, public")  # so that types are always written alike
     entries = [*_routines(connection), *_relations(connection), *_types(connection)]
     parts = [HEAD]
     for room in (ROOT / "sql" / "order").read_text().split():

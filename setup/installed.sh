@@ -7,7 +7,7 @@ major=$("$PG_CONFIG" --version | grep -oE '[0-9]+' | head -n 1)
 cat <<END
 delc is installed for $("$PG_CONFIG" --version). Nothing in a running server was changed. In the server that is to use it:
 
-  1. Let it load delc at its start, for progress and the record of failed runs (postgresql.conf; keep what is listed):
+  1. Let it load delc at its start, for progress of running operations (postgresql.conf; keep what is listed):
          shared_preload_libraries = 'delc'
   2. Start it with one thread per backend; delc raises threads where it trains
      (on Debian: /etc/postgresql/$major/CLUSTER/environment):

@@ -81,6 +81,8 @@ create_database() {
         query postgres "DROP DATABASE \"$database\""
         fail "the extension could not be created, so there is no database $database"
     fi
+    # Operators and aggregates of tensors are found without a schema in front.
+    query postgres "ALTER DATABASE \"$database\" SET search_path = \"\$user\", public, delc"
     script_sum | owner tee "$state/script-$database" >/dev/null
 }
 

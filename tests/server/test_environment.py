@@ -75,9 +75,7 @@ def test_a_missing_module_is_reported_with_the_command_that_installs_it(
     assert f"{empty_folder}/bin/python -m pip install 'torch>=2.6'" in advice
 
 
-def test_an_old_module_is_reported_with_its_version(
-    cluster: Cluster, fresh_database: str, empty_folder: Path
-) -> None:
+def test_an_old_module_is_reported_with_its_version(cluster: Cluster, fresh_database: str, empty_folder: Path) -> None:
     (empty_folder / "torch.py").write_text("__version__ = '1.13.1+cu117'\n")
     with connect_with_path(cluster, fresh_database, str(empty_folder)) as connection:
         needed, found, ok, _ = check(connection)["Python module torch"]

@@ -6,7 +6,7 @@ import pytest
 
 from support.cluster import Connection
 from support.python_function import run_inside
-from support.workplace import failure, message, row, value
+from support.workplace import failure, row, value
 
 DTYPES = {
     "float64": "1.5", "float32": "1.5", "float16": "1.5", "int64": "9007199254740993", "int32": "-7", "int16": "-7",

@@ -10,12 +10,13 @@ from delc.log.runs import Run
 from delc.models import parameters, versions
 from delc.models.parents import Parent, add_parents
 from delc.networks import BuiltNetwork
-from delc.server import progress
+from delc.server import interrupts, progress
 from delc.server.memory import MemoryWatch
 from delc.training.loop import FitResult, fit
 from delc.training.losses import class_weight_tensor
 from delc.training.monitor import ServerMonitor
 from delc.training.options import TrainingOptions
+from delc.training.polling import polling_between_layers
 from delc.training.rows import Prepared
 from delc.training.state import TrainingState
 
@@ -47,16 +48,17 @@ def carry_out(run: Run, job: Job, watch: MemoryWatch) -> dict[str, Any]:
     version_id = versions.reserve_id()
     learnable = frozenset(name for name, _ in job.built.module.named_parameters())
     monitor = ServerMonitor(run, version_id, job.options.epochs, learnable, watch, job.keep_optimizer)
-    result = fit(
-        job.built.module,
-        job.prepared.train,
-        job.prepared.validation,
-        job.options,
-        monitor,
-        class_weights=_class_weights(job.prepared, job.options),
-        start=job.start,
-        checkpoint_last=job.keep_optimizer,
-    )
+    with polling_between_layers(job.built.module, job.built.flops(rows_at_once), interrupts.check):
+        result = fit(
+            job.built.module,
+            job.prepared.train,
+            job.prepared.validation,
+            job.options,
+            monitor,
+            class_weights=_class_weights(job.prepared, job.options),
+            start=job.start,
+            checkpoint_last=job.keep_optimizer,
+        )
     progress.report("storing parameters")
     number = _store(run, job, version_id, learnable, result)
     return _result_row(run, f"{job.model}@{number}", job, result)

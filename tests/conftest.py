@@ -6,6 +6,7 @@ imported once per module). What commits, restarts, or reads the log of failed ru
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,9 @@ import pytest
 from support.cluster import Cluster, Connection, temporary_cluster
 
 numbers = count(1)
+
+# Tests are small, and two threads wait for each other where other programs run: one thread, unless told otherwise.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

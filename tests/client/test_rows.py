@@ -64,6 +64,14 @@ def test_numbers_and_arrays_are_arrays(mixed: Connection) -> None:
     assert (found["vector"][:, 0] == found["id"]).all()
 
 
+def test_arrays_with_null_elements_are_objects(cdb: Connection) -> None:
+    cdb.execute("CREATE TABLE holes AS SELECT i AS id, ARRAY[i, NULLIF(i, 2)] AS pair FROM generate_series(1, 3) AS i")
+    cdb.execute("ALTER TABLE holes ADD PRIMARY KEY (id); SELECT delc.create_dataset('holes', 'holes', target => 'id')")
+    found = delc.client.read(cdb, "holes")
+    pairs = dict(zip(found["id"].tolist(), map(list, found["pair"]), strict=True))
+    assert pairs == {1: [1, 1], 2: [2, None], 3: [3, 3]}
+
+
 def test_a_split_is_read_as_torch_tensors(mixed: Connection) -> None:
     parts = [delc.client.read(mixed, "mixed", columns=["id", "pair"], split=split, tensors="torch")
              for split in ("train", "validation", "test")]  # fmt: skip

@@ -12,8 +12,9 @@ from psycopg.rows import tuple_row
 from delc.client import copying
 from delc.client.wire import dense, header
 
-CHUNK_BYTES = 64 * 1024 * 1024
-"""Larger parameters travel in several rows."""
+CHUNK_BYTES = 16 * 1024 * 1024
+"""Larger parameters travel in several rows: the server works on one while the client takes another, and neither holds
+much at a time."""
 
 
 def push(

@@ -57,6 +57,7 @@ create_column(Packer *packer, int i, TupleDesc descriptor, const PackLayout *lay
 	column->kind = layout->kinds[i];
 	column->group = layout->groups[i];
 	column->width = -1;
+	column->toast = &packer->toast;
 	if (column->kind == PACK_SKIP)
 		return;
 

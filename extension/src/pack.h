@@ -14,6 +14,7 @@
 #include "fmgr.h"
 #include "utils/array.h"
 
+#include "pack_toast.h"
 #include "tensor.h"
 
 typedef enum PackKind
@@ -65,6 +66,7 @@ typedef struct PackColumn
 	int64		dims[TENSOR_MAX_RANK];
 	FmgrInfo	output;			/* text form of categories and keys */
 	PackDictionary *dictionary;
+	PackToast  *toast;			/* the packer's */
 	/* what was wrong in the batch; rows count from 0 within it */
 	int64		first_row;		/* of the batch, for messages */
 	int64		nulls;
@@ -107,6 +109,7 @@ typedef struct Packer
 	int64		rows;			/* in the current batch */
 	int64		first_row;		/* of the current batch within the query */
 	char	  **keys;
+	PackToast	toast;
 	MemoryContextCallback release;	/* gives the buffers back with the context */
 } Packer;
 

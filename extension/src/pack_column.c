@@ -406,7 +406,7 @@ require_length(const PackColumn *column, int64 found, int64 row)
 static void
 store_array(PackColumn *column, Datum value, int dtype, void *target, int64 row)
 {
-	ArrayType  *array = DatumGetArrayTypeP(value);
+	ArrayType  *array = (ArrayType *) pack_detoast(column->toast, value);
 	int64		count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 
 	require_length(column, count, row);
@@ -419,7 +419,7 @@ store_array(PackColumn *column, Datum value, int dtype, void *target, int64 row)
 static void
 store_vector(PackColumn *column, Datum value, int dtype, void *target, int64 row)
 {
-	VectorDatum *vector = (VectorDatum *) PG_DETOAST_DATUM(value);
+	VectorDatum *vector = (VectorDatum *) pack_detoast(column->toast, value);
 
 	require_length(column, vector->dim, row);
 	if (dtype == DELC_FLOAT32)
@@ -442,10 +442,14 @@ store_tensor(PackColumn *column, Datum value, int dtype, void *target, int64 row
 static void
 store_bytes(PackColumn *column, Datum value, int dtype, void *target, int64 row)
 {
-	bytea	   *bytes = DatumGetByteaPP(value);
-	const uint8 *source = (const uint8 *) VARDATA_ANY(bytes);
-	int64		count = VARSIZE_ANY_EXHDR(bytes);
+	bytea	   *bytes = (bytea *) DatumGetPointer(value);
+	const uint8 *source;
+	int64		count;
 
+	if (!VARATT_IS_SHORT(bytes))
+		bytes = pack_detoast(column->toast, value);
+	source = (const uint8 *) VARDATA_ANY(bytes);
+	count = VARSIZE_ANY_EXHDR(bytes);
 	require_length(column, count, row);
 	if (dtype == DELC_UINT8)
 		memcpy(target, source, count);
@@ -467,7 +471,7 @@ pack_column_measure(PackColumn *column, Datum value)
 {
 	if (column->source == SOURCE_ARRAY)
 	{
-		ArrayType  *array = DatumGetArrayTypeP(value);
+		ArrayType  *array = (ArrayType *) pack_detoast(column->toast, value);
 
 		for (int i = 0; i < ARR_NDIM(array); i++)
 			column->dims[i] = ARR_DIMS(array)[i];
@@ -483,7 +487,7 @@ pack_column_measure(PackColumn *column, Datum value)
 	}
 	else if (column->source == SOURCE_VECTOR)
 	{
-		column->dims[0] = ((VectorDatum *) PG_DETOAST_DATUM(value))->dim;
+		column->dims[0] = ((VectorDatum *) pack_detoast(column->toast, value))->dim;
 		set_shape(column, 1, column->dims[0]);
 	}
 	else if (column->source == SOURCE_BYTES)

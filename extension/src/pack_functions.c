@@ -167,11 +167,16 @@ typedef struct PackReceiver
 {
 	DestReceiver public;
 	Packer	   *packer;
+	Portal		portal;
 } PackReceiver;
 
 static void
 receiver_startup(DestReceiver *self, int operation, TupleDesc descriptor)
 {
+	Packer	   *packer = ((PackReceiver *) self)->packer;
+	Portal		portal = ((PackReceiver *) self)->portal;
+
+	pack_toast_begin(&packer->toast, packer->context, portal->queryDesc->plannedstmt->relationOids);
 }
 
 static bool
@@ -183,7 +188,13 @@ receiver_take_row(TupleTableSlot *slot, DestReceiver *self)
 }
 
 static void
-receiver_end(DestReceiver *self)
+receiver_shutdown(DestReceiver *self)
+{
+	pack_toast_end(&((PackReceiver *) self)->packer->toast);
+}
+
+static void
+receiver_destroy(DestReceiver *self)
 {
 }
 
@@ -197,8 +208,8 @@ delc_pack_fetch(PG_FUNCTION_ARGS)
 	Packer	   *packer = require_packer(name);
 	Portal		portal = GetPortalByName(name);
 	PackReceiver receiver = {
-		{receiver_take_row, receiver_startup, receiver_end, receiver_end, DestNone},
-		packer
+		{receiver_take_row, receiver_startup, receiver_shutdown, receiver_destroy, DestNone},
+		packer, portal
 	};
 
 	packer_begin_batch(packer);

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from support.cluster import Connection
+from support.cluster import Cluster, Connection
 from support.python_function import run_inside
 
 READ = """
@@ -210,3 +210,132 @@ def test_describe_query_names_columns_and_types_without_running(db: Connection) 
         "'SELECT 1 / 0 AS a, NULL::numeric(10, 2) AS b, ''{}''::real[] AS c')"
     ).fetchall()
     assert rows == [("a", "integer"), ("b", "numeric(10,2)"), ("c", "real[]")]
+
+
+OUT_OF_LINE = """
+    CREATE TEMP TABLE {name} (id integer PRIMARY KEY, x real[], v vector({width}), b bytea, n numeric[]);
+    ALTER TABLE {name} ALTER x SET STORAGE {storage}, ALTER v SET STORAGE {storage}, ALTER b SET STORAGE {storage},
+        ALTER n SET STORAGE {storage};
+    INSERT INTO {name} SELECT i, numbers, numbers::vector, decode(repeat(lpad(to_hex(i), 2, '0'), {width}), 'hex'),
+        numbers::numeric[]
+    FROM generate_series(1, 20) AS i,
+        LATERAL (SELECT array_agg(CASE WHEN j <= {width} / 2 THEN i ELSE i * 1000 + j END ORDER BY j)::real[] AS numbers
+                 FROM generate_series(1, {width}) AS j) AS a
+"""
+"""The first half of an array can be compressed, the second cannot, so that 1500 numbers lie out of line in any case."""
+ALL_KINDS = ([(0, "number"), (0, "number"), (1, "number"), (2, "number")], ["float32", "uint8", "float64"])
+
+
+def make_out_of_line(db: Connection, name: str, storage: str = "external", width: int = 1500) -> None:
+    """20 rows of arrays, vectors and bytes, stored as told."""
+    db.execute(OUT_OF_LINE.format(name=name, storage=storage, width=width))
+
+
+def expected_rows(width: int) -> list[list[list[float]]]:
+    """The three groups of ALL_KINDS for the rows of make_out_of_line."""
+    rows = [[i if j <= width // 2 else i * 1000 + j for j in range(1, width + 1)] for i in range(1, 21)]
+    return [[row + row for row in rows], [[i] * width for i in range(1, 21)], rows]
+
+
+def warnings(cluster: Cluster) -> list[str]:
+    return [line for line in cluster.log.splitlines() if "WARNING:" in line]
+
+
+@pytest.mark.parametrize(("storage", "width"), [("external", 1500), ("extended", 1500), ("main", 300), ("plain", 300)])
+def test_values_are_the_same_however_they_are_stored(db: Connection, storage: str, width: int) -> None:
+    make_out_of_line(db, "stored", storage, width)
+    batches = read(db, "SELECT x, v, b, n FROM stored ORDER BY id", *ALL_KINDS, 20)
+    assert batches[0]["groups"] == expected_rows(width)
+
+
+def test_a_column_may_mix_ways_of_storage(db: Connection) -> None:
+    make_out_of_line(db, "stored", "external")
+    db.execute("ALTER TABLE stored ALTER x SET STORAGE extended")
+    db.execute(
+        "UPDATE stored SET x = (SELECT array_agg(e ORDER BY n) FROM unnest(x) WITH ORDINALITY AS u(e, n))"
+        " WHERE id % 2 = 0"
+    )
+    sizes = db.execute("SELECT count(DISTINCT pg_column_size(x) < 5500) FROM stored").fetchone()
+    assert sizes == (2,)
+    batches = read(db, "SELECT x, v, b, n FROM stored ORDER BY id", *ALL_KINDS, 20)
+    assert batches[0]["groups"] == expected_rows(1500)
+
+
+def test_values_of_several_tables_are_read_in_one_query(db: Connection) -> None:
+    make_out_of_line(db, "one")
+    make_out_of_line(db, "other", width=1200)
+    query = "SELECT one.x AS a, other.x AS b FROM one JOIN other USING (id) ORDER BY id"
+    batches = read(db, query, [(0, "number"), (1, "number")], ["float32"] * 2, 7)
+    assert [batch["rows"] for batch in batches] == [7, 7, 6]
+    for group, width in enumerate((1500, 1200)):
+        assert [row for batch in batches for row in batch["groups"][group]] == expected_rows(width)[2]
+
+
+def test_a_function_of_the_query_may_drop_the_table_its_last_value_came_from(db: Connection) -> None:
+    db.execute(
+        "CREATE FUNCTION pg_temp.made(i integer) RETURNS real[] LANGUAGE plpgsql AS $$ DECLARE value real[]; BEGIN"
+        " DROP TABLE IF EXISTS made; CREATE TEMP TABLE made (x real[]); ALTER TABLE made ALTER x SET STORAGE external;"
+        " INSERT INTO made VALUES (array_fill(i::real, ARRAY[1500])); SELECT x INTO value FROM made; RETURN value;"
+        " END $$"
+    )
+    batch = read(db, "SELECT pg_temp.made(i) FROM generate_series(1, 3) AS i", [(0, "number")], ["float32"])[0]
+    assert batch["groups"][0] == [[i] * 1500 for i in (1, 2, 3)]
+
+
+def test_a_packed_query_may_pack_another_query(db: Connection) -> None:
+    make_out_of_line(db, "one")
+    db.execute(
+        "CREATE FUNCTION pg_temp.packed() RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE name text; BEGIN"
+        " name := delc.pack_open('SELECT x FROM one', '{number}', '{0}', '{-1}', '{float32}', 50);"
+        " RETURN delc.pack_fetch(name); END $$"
+    )
+    query = "SELECT x, pg_temp.packed() AS inner_rows FROM one ORDER BY id"
+    batch = read(db, query, [(0, "number"), (1, "number")], ["float32", "int64"])[0]
+    assert batch["groups"] == [expected_rows(1500)[2], [[20]] * 20]
+
+
+@pytest.mark.parametrize(
+    ("ending", "error"),
+    [
+        ("1 / (15 - id)", psycopg.errors.DivisionByZero),
+        ("CASE WHEN id = 15 THEN length(pg_sleep(20)::text) END", psycopg.errors.QueryCanceled),
+    ],
+)
+def test_an_end_in_mid_fetch_leaves_nothing_open(
+    db: Connection, cluster: Cluster, ending: str, error: type[psycopg.Error]
+) -> None:
+    make_out_of_line(db, "one")
+    before = warnings(cluster)
+    db.execute("SET LOCAL statement_timeout = '2s'")
+    with pytest.raises(error), db.transaction():
+        read(db, f"SELECT x, {ending} AS y FROM one ORDER BY id", [(0, "number"), (1, "number")], ["float32"] * 2)
+    batches = read(db, "SELECT x, v, b, n FROM one ORDER BY id", *ALL_KINDS, 20)
+    assert batches[0]["groups"] == expected_rows(1500)
+    db.execute("DROP TABLE one")
+    assert warnings(cluster) == before
+
+
+def test_an_early_end_leaves_nothing_open(db: Connection, cluster: Cluster) -> None:
+    make_out_of_line(db, "one")
+    before = warnings(cluster)
+    give_up = """
+        from delc.server import packing
+        from delc.server.batches import PackColumn, PackLayout
+        for batch in packing.read(args[0], PackLayout((PackColumn(0, "number"),), ("float32",)), 3):
+            return batch.rows
+    """
+    assert run_inside(db, give_up, "SELECT x FROM one") == 3
+    assert run_inside(db, give_up, "SELECT x FROM one LIMIT 2") == 2
+    db.execute("DROP TABLE one")
+    assert warnings(cluster) == before
+
+
+def test_a_missing_chunk_is_an_error(db: Connection) -> None:
+    make_out_of_line(db, "one")
+    found = db.execute("SELECT reltoastrelid::regclass FROM pg_class WHERE oid = 'one'::regclass").fetchone()
+    assert found is not None
+    db.execute("CREATE EXTENSION pg_surgery")
+    second = f"ARRAY(SELECT ctid FROM {found[0]} WHERE chunk_seq = 1 ORDER BY ctid LIMIT 1)"
+    db.execute(f"SELECT heap_force_kill('{found[0]}'::regclass, {second})")
+    with pytest.raises(psycopg.errors.DataCorrupted, match=r"unexpected chunk number 2 \(expected 1\)"):
+        read(db, "SELECT x, v, b, n FROM one", *ALL_KINDS)

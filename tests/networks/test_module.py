@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from delc.networks import InputSpec, Network, NetworkModule, build
+from delc.networks import InputSpec, Network, NetworkModule, build, network_from
 from delc.server.errors import InvalidParameter, UndefinedObject
 
 INPUTS = {"input": InputSpec((6,))}
@@ -113,3 +113,12 @@ def test_a_copy_is_independent_of_the_original() -> None:
             parameter.zero_()
     assert not torch.equal(duplicate(rows), module(rows))
     assert duplicate(rows).abs().sum() == 0
+
+
+@pytest.mark.parametrize("architecture_name", ["mlp", "resnet_small"])
+def test_without_hooks_the_outputs_are_the_same(architecture_name: str) -> None:
+    inputs = {"input": InputSpec((1, 8, 8) if architecture_name == "resnet_small" else (64,))}
+    built = build(network_from(architecture_name, inputs, 3), inputs, 3)
+    module = built.module.eval()
+    rows = torch.rand(1, *inputs["input"].shape)
+    assert torch.equal(module.without_hooks()({"input": rows}), module(rows))

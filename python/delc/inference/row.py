@@ -52,8 +52,7 @@ class RowPrediction:
 
     def logits(self) -> torch.Tensor:
         """The network's outputs (1, outputs) for the row that is packed now."""
-        outputs: torch.Tensor = self.model.built.module(self.inputs())
-        return outputs
+        return self.model.forward_row(self.inputs())
 
 
 KEPT_FORMS = 128

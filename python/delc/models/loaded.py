@@ -8,7 +8,10 @@ their parameters pass a quarter of ``delc.memory_limit`` together.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import torch
 
 from delc.features import FittedFeatures
 from delc.features.fitted_target import FittedTarget, target_from_json
@@ -28,6 +31,8 @@ class LoadedModel:
     built: BuiltNetwork
     features: FittedFeatures
     target: FittedTarget
+    forward_row: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+    """The network for one row at a time."""
 
 
 _kept: OrderedDict[int, LoadedModel] = OrderedDict()
@@ -48,7 +53,7 @@ def _read(version: ModelVersion) -> LoadedModel:
     features = FittedFeatures.from_json(version.features)
     built = restore(Network.parse(version.network), features.input_specs(), parameters.load(version.snapshot_id))
     built.module.requires_grad_(False)  # without it, every prediction would record a graph
-    return LoadedModel(version, built, features, target_from_json(version.target))
+    return LoadedModel(version, built, features, target_from_json(version.target), built.module.without_hooks())
 
 
 def _make_room() -> None:

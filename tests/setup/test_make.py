@@ -41,6 +41,6 @@ def test_the_first_pg_config_on_the_path_is_not_taken(tmp_path: Path) -> None:
 
 def test_a_pg_config_that_was_named_is_taken() -> None:
     command = [ROOT / "setup/pg-config.sh"]
-    environment = {"PATH": os.environ["PATH"], "PG_CONFIG": "/opt/postgresql/bin/pg_config"}
+    environment = {"PATH": os.environ["PATH"], "PG_CONFIG": "/somewhere/postgresql/bin/pg_config"}
     found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-    assert found == "/opt/postgresql/bin/pg_config\n"
+    assert found == "/somewhere/postgresql/bin/pg_config\n"

@@ -16,7 +16,6 @@ import _delc
 import plpy
 
 from delc.server.batches import QueryColumn
-from delc.server.errors import DelcError
 
 EXTERNAL_ROUTINE_EXCEPTION = "38000"
 _PLANS_KEPT = 500
@@ -108,7 +107,8 @@ def sqlstate_of(error: BaseException) -> str:
     """The SQLSTATE of an error that a query or this package raised."""
     if isinstance(error, plpy.SPIError):
         return _unpacked(error.spidata[0])
-    return error.sqlstate if isinstance(error, DelcError) else EXTERNAL_ROUTINE_EXCEPTION
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else EXTERNAL_ROUTINE_EXCEPTION
 
 
 def _unpacked(code: int) -> str:

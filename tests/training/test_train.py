@@ -157,7 +157,7 @@ REVIEWS = """
 def test_every_architecture_learns(db: Connection, network: str, columns: str, features: str) -> None:
     db.execute(REVIEWS)
     db.execute(dataset("reviews", f"SELECT id, {columns}, liked FROM reviews", "liked", key="'id'"))
-    options = {"network": f"'{network}'", "features": f"'{features}'", "epochs": "10"}
+    options = {"network": f"'{network}'", "features": f"'{features}'", "epochs": "30"}
     record(db, train("reviews", "reviews", **options))
     wrong = "SELECT count(*) FROM reviews AS r WHERE delc.predict('reviews', r)::boolean <> liked"
     assert value(db, wrong) == 0

@@ -1,9 +1,9 @@
-"""The room's SQL functions."""
+"""The room's SQL functions. ``told``: what the caller says of a model that is imported, see ``Description.told``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from delc.exchange import (
@@ -17,31 +17,17 @@ from delc.exchange import (
 )
 from delc.exchange.assembly import Assembly
 from delc.exchange.chunks import cut, from_rows, stored
-from delc.exchange.interface import Description
+from delc.exchange.interface import Description, read_json
 from delc.exchange.storing import Incoming, OpenSnapshot, import_model, open_snapshot
 from delc.models import loaded, versions
 from delc.server import queries
 from delc.server.errors import InvalidParameter
 from delc.server.memory import MemoryWatch
 
-Texts = Sequence[str] | None
 
-
-def import_state_dict(
-    model: str,
-    weights: bytes,
-    network: str | None,
-    input_shape: Sequence[int] | None,
-    labels: Texts,
-    columns: Texts,
-    features: str | None,
-    task: str | None,
-    target: Texts,
-    based_on: str | None,
-    message: str | None,
-) -> str:
+def import_state_dict(model: str, weights: bytes, *told: Any) -> str:
     """A safetensors file, or one that torch.save wrote, as a new version."""
-    described = _description(network, input_shape, labels, columns, features, task, target, based_on, message)
+    described = Description.told(*told)
     return import_model("import_state_dict", model, described, lambda watch: _state_dict(_bytes(weights, watch), watch))
 
 
@@ -50,46 +36,24 @@ def _state_dict(data: memoryview, watch: MemoryWatch) -> Incoming:
         return Incoming(cut(torch_file.read(data, watch.require)))
     tensors, metadata = safetensors_file.read(data)
     documents = {
-        name: _json(f"the file's delc.{name}", metadata[f"delc.{name}"])
+        name: read_json(f"the file's delc.{name}", metadata[f"delc.{name}"])
         for name in ("network", "features", "target")
         if f"delc.{name}" in metadata
     }
     return Incoming(cut(tensors), documents=documents)
 
 
-def import_program(
-    model: str,
-    program: bytes,
-    input_shape: Sequence[int] | None,
-    labels: Texts,
-    columns: Texts,
-    features: str | None,
-    task: str | None,
-    target: Texts,
-    based_on: str | None,
-    message: str | None,
-) -> str:
+def import_program(model: str, program: bytes, *told: Any) -> str:
     """A program of torch.export as a new version."""
-    described = _description(None, input_shape, labels, columns, features, task, target, based_on, message)
+    described = Description.told(*told, has_network=True)
     return import_model(
         "import_program", model, described, lambda watch: _assembled(program_file.read, _bytes(program, watch), watch)
     )
 
 
-def import_onnx(
-    model: str,
-    file: bytes,
-    input_shape: Sequence[int] | None,
-    labels: Texts,
-    columns: Texts,
-    features: str | None,
-    task: str | None,
-    target: Texts,
-    based_on: str | None,
-    message: str | None,
-) -> str:
+def import_onnx(model: str, file: bytes, *told: Any) -> str:
     """An ONNX file as a new version."""
-    described = _description(None, input_shape, labels, columns, features, task, target, based_on, message)
+    described = Description.told(*told, has_network=True)
     return import_model(
         "import_onnx", model, described, lambda watch: _assembled(onnx_import.read, _bytes(file, watch), watch)
     )
@@ -102,21 +66,9 @@ def _assembled(
     return Incoming(cut(assembly.state), network=assembly.network(), inputs=assembly.inputs)
 
 
-def import_parameters(
-    model: str,
-    query: str,
-    network: str | None,
-    input_shape: Sequence[int] | None,
-    labels: Texts,
-    columns: Texts,
-    features: str | None,
-    task: str | None,
-    target: Texts,
-    based_on: str | None,
-    message: str | None,
-) -> str:
+def import_parameters(model: str, query: str, *told: Any) -> str:
     """The rows (name, chunk, shape, value) of a query as a new version; few of them are in memory at a time."""
-    described = _description(network, input_shape, labels, columns, features, task, target, based_on, message)
+    described = Description.told(*told)
     return import_model("import_parameters", model, described, lambda watch: _rows(query))
 
 
@@ -141,21 +93,9 @@ def begin_import() -> int:
     return open_snapshot().id
 
 
-def finish_import(
-    snapshot: int,
-    model: str,
-    network: str | None,
-    input_shape: Sequence[int] | None,
-    labels: Texts,
-    columns: Texts,
-    features: str | None,
-    task: str | None,
-    target: Texts,
-    based_on: str | None,
-    message: str | None,
-) -> str:
+def finish_import(snapshot: int, model: str, *told: Any) -> str:
     """The parameters of an open snapshot as a new version."""
-    described = _description(network, input_shape, labels, columns, features, task, target, based_on, message)
+    described = Description.told(*told)
     return import_model("import_parameters", model, described, lambda watch: _snapshot(snapshot))
 
 
@@ -207,28 +147,6 @@ def _bytes(value: bytes | None, watch: MemoryWatch) -> memoryview:
         raise InvalidParameter("the file is NULL", hint="Give its bytes, for example pg_read_binary_file('…').")
     watch.require(2 * len(value), "the file")
     return memoryview(value)
-
-
-def _description(
-    network: str | None,
-    input_shape: Sequence[int] | None,
-    labels: Texts,
-    columns: Texts,
-    features: str | None,
-    task: str | None,
-    target: Texts,
-    based_on: str | None,
-    message: str | None,
-) -> Description:
-    told = None if features is None else _json("features", features)
-    return Description(network, input_shape, labels, columns, told, task, target, based_on, message)
-
-
-def _json(what: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidParameter(f"{what} is not JSON", detail=str(error)[:200]) from None
 
 
 _OPEN_VERSION = """

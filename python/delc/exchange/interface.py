@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from delc.features import FittedFeatures, FittedTarget, target_from_json
@@ -43,7 +43,11 @@ _FITTED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Description:
-    """What the caller said of a model; None is left to the file or to the version that it is based on."""
+    """What the caller said of a model; None is left to the file or to the version that it is based on.
+
+    The fields are the last arguments of the SQL functions that import, in their order; files that have a network leave
+    out the first.
+    """
 
     network: str | None = None
     input_shape: Sequence[int] | None = None
@@ -55,6 +59,17 @@ class Description:
     based_on: str | None = None
     message: str | None = None
 
+    @classmethod
+    def told(cls, *arguments: Any, has_network: bool = False) -> Description:
+        """The description from the arguments as PL/Python gives them: all of them, in order, without ``network`` where
+        the file has it.
+        """
+        names = [field.name for field in fields(cls)][1 if has_network else 0 :]
+        told = dict(zip(names, arguments, strict=True))
+        if told["features"] is not None:
+            told["features"] = read_json("features", told["features"])
+        return cls(**told)
+
     @property
     def says_inputs(self) -> bool:
         """Whether it says what the model reads."""
@@ -62,18 +77,15 @@ class Description:
 
     def arguments(self) -> dict[str, Any]:
         """What is logged of it."""
-        given = {
-            "network": self.network,
-            "input_shape": list(self.input_shape) if self.input_shape is not None else None,
-            "labels": list(self.labels) if self.labels is not None else None,
-            "columns": list(self.columns) if self.columns is not None else None,
-            "features": self.features,
-            "task": self.task,
-            "target": list(self.target) if self.target is not None else None,
-            "based_on": self.based_on,
-            "message": self.message,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def read_json(what: str, text: str) -> Any:
+    """The value of a JSON text; ``InvalidParameter`` says of what it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(f"{what} is not JSON", detail=str(error)[:200]) from None
 
 
 def features_of(description: Description) -> FittedFeatures:

@@ -124,6 +124,20 @@ $comment$How two versions of a data set differ, column by column: rows, NULLs, d
 
 shift lies between 0 (the same) and 1 (nothing in common). measure says which: for numbers and times the two-sample Kolmogorov-Smirnov statistic, for texts, booleans, enums and uuids the total variation distance; NULLs do not count in it.$comment$;
 
+CREATE FUNCTION delc.row_history(dataset text, key jsonb)
+RETURNS TABLE (
+    version text, change text, split text, state jsonb, columns text[], branches text[],
+    kind text, message text, created_by text, created_at timestamptz, run_id bigint)
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.find_row_history", dataset, key)
+$$;
+COMMENT ON FUNCTION delc.row_history(text, jsonb) IS
+$comment$The history of one row of a data set: a row for each version that added, changed or removed it, with who, when and why.
+
+key: as JSON, such as '{"id": 7}', or the value alone where the key is one column; a whole row will do too: to_jsonb(customers). dataset: its name, for the versions of all branches; or a version (name@3, name@branch), for those that it comes from. state: the row in that version, NULL where it was removed. columns: those that changed, delc_split among them where the split did. branches: those that come from the version today. A merge is compared with the branch that it went into. A key that no version has gives no rows. delc.models_of_row() says which models were trained on it.$comment$;
+
 CREATE TYPE delc.dataset_merge AS (
     dataset text,
     rows bigint,

@@ -387,6 +387,52 @@ $$;
 COMMENT ON FUNCTION delc.lineage_of(text, text, text) IS
 $comment$Everything that something was made of (up), and everything that came of it (down), at any depth, nearest first. kind: model, dataset or run; name: a version, such as digits@3, or a run's id. relation says how it is related to related_to, which is one step nearer. delc.lineage_edges has the single steps.$comment$;
 
+CREATE FUNCTION delc.models_of_row(dataset text, key jsonb)
+RETURNS TABLE (
+    model text, use text, split text, version text, state jsonb, via text,
+    operation text, run_id bigint, username text, at timestamptz)
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("models.models_of_row", dataset, key)
+$$;
+COMMENT ON FUNCTION delc.models_of_row(text, jsonb) IS
+$comment$The versions of models that one row of a data set has been used for, with the version of the data set and the state in which it was; dataset and key as for delc.row_history().
+
+use: trained (it was in the training split of the version that the model was trained on), validated (in its validation split, which decides when training stops), held out (in its test split), or evaluated (a stored evaluation read it). via: the version that was trained on the row, where model was only made from that one, at any depth: a warm start, copy, merge or import. run_id: the run that made the version, or measured it.$comment$;
+
+CREATE FUNCTION delc.training_query(model text, split text DEFAULT NULL)
+RETURNS text
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("models.training_query", model, split)
+$$;
+COMMENT ON FUNCTION delc.training_query(text, text) IS
+$comment$The query for the rows of the data set's version that a model was trained on, or of one split of them (train, validation, test), as delc.dataset_query() gives it: for \gexec, a view, or as the source of other functions.$comment$;
+
+CREATE FUNCTION delc.training_rows_query(model text, split text)
+RETURNS text
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("models.training_rows_query", model, split)
+$$;
+COMMENT ON FUNCTION delc.training_rows_query(text, text) IS
+'The query for the rows that a model was trained on, as JSON; training_rows() runs it.';
+
+CREATE FUNCTION delc.training_rows(model text, split text DEFAULT NULL)
+RETURNS TABLE (key jsonb, row_split text, state jsonb)
+LANGUAGE plpgsql STABLE ROWS 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE delc.training_rows_query(model, split);
+END
+$$;
+COMMENT ON FUNCTION delc.training_rows(text, text) IS
+$comment$The rows that a model was trained on, whatever columns they have: key, split and the whole row as JSON; split chooses one (train, validation, test). The key goes into delc.row_history() and delc.models_of_row(). In no order; delc.training_query() gives the rows with their own columns and in their order.$comment$;
+
 CREATE VIEW delc.model_summary AS
 SELECT model.name, version.number AS version, model.name || '@' || version.number AS model, version.task,
        dataset.name || '@' || dataset_version.number AS dataset, version.parameters,

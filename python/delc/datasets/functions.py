@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from delc.datasets import (
@@ -12,6 +13,7 @@ from delc.datasets import (
     merging,
     pruning,
     references,
+    row_history,
     row_types,
     summary,
     versions,
@@ -137,6 +139,11 @@ def dataset_difference_query(a: str, b: str) -> str:
 def summarize_diff(a: str, b: str) -> list[dict[str, Any]]:
     """How two versions differ, by column."""
     return summary.summarize(versions.resolve(a), versions.resolve(b))
+
+
+def find_row_history(dataset: str, key: str) -> Iterator[dict[str, Any]]:
+    """The versions that added, changed or removed a row; the rows that ``delc.row_history`` returns."""
+    return row_history.row_history(dataset, key)
 
 
 def drop_dataset_version(version: str) -> int:

@@ -128,6 +128,13 @@ def find(name: names.VersionName) -> DatasetVersion:
     return _version(found)
 
 
+def title_of(version_id: int) -> str:
+    """What the version of that id is called: ``name@3``."""
+    with queries.as_owner():
+        title: str = queries.value(_TITLE, version_id)
+    return title
+
+
 def column_records(
     columns: Sequence[QueryColumn], parts: Sequence[int], stored_names: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
@@ -181,6 +188,11 @@ def _unknown_version(name: names.VersionName) -> UndefinedObject:
         hint=f'"{name.dataset}" alone is the latest.',
     )
 
+
+_TITLE = """
+    SELECT dataset.name || '@' || version.number FROM delc.dataset_versions AS version
+    JOIN delc.datasets AS dataset ON dataset.id = version.dataset_id WHERE version.id = $1
+"""
 
 _NUMBERS = """
     SELECT version.number FROM delc.datasets AS dataset

@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from delc.log.runs import running
-from delc.models import aliases, committing, copying, describing, dropping, files, lineage, merging, pruning
+from delc.models import (
+    aliases,
+    committing,
+    copying,
+    describing,
+    dropping,
+    files,
+    lineage,
+    merging,
+    pruning,
+    row_uses,
+    training_data,
+)
 from delc.server.errors import InvalidParameter
 
 Rows = Iterator[dict[str, Any]]
@@ -24,6 +36,9 @@ attach_file = files.attach
 read_file = files.read
 detach_file = files.detach
 lineage_of = lineage.lineage_of
+models_of_row = row_uses.models_of_row
+training_query = training_data.training_query
+training_rows_query = training_data.training_rows_query
 
 
 def copy_model(source: str, new_name: str, network: str | None, seed: int, message: str | None) -> str:

@@ -85,6 +85,19 @@ def as_owner() -> Iterator[None]:
         _delc.become_caller(*caller)
 
 
+def data_problem(sql: str) -> str | None:
+    """What PostgreSQL has against the values in a query, which is run for that alone: the message of an error of class
+    22, None where they will do. Other errors are raised.
+    """
+    try:
+        plpy.execute(sql)
+    except plpy.SPIError as error:
+        if sqlstate_of(error).startswith("22"):
+            return str(error)
+        raise
+    return None
+
+
 def describe(query: str) -> list[QueryColumn]:
     """The columns of a query, which is not run."""
     found = rows("SELECT name, type FROM delc.describe_query($1)", query)

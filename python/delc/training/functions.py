@@ -6,12 +6,12 @@ import dataclasses
 import json
 from typing import Any
 
-from delc.datasets.versions import resolve
+from delc.datasets.versions import resolve, title_of
 from delc.log.runs import Run, running
 from delc.models import names, versions
 from delc.models.ownership import require_owner
 from delc.models.parents import RESUMED, WARM_START, parent
-from delc.server import progress, queries, settings, threads
+from delc.server import progress, settings, threads
 from delc.server.errors import InvalidParameter, WrongState
 from delc.server.memory import MemoryWatch
 from delc.training import starting
@@ -184,7 +184,7 @@ def _resume(run: Run, version: versions.ModelVersion, arguments: dict[str, Any],
     )
     run.seed = options.seed
     threads.use(options.threads or settings.threads())
-    data = resolve(_dataset_title(version.dataset_version_id))
+    data = resolve(title_of(version.dataset_version_id))
     run.add_input(dataset_version_id=data.id, split="train")
     run.add_input(model_version_id=version.id, epoch=version.epoch)
     beginning, state = starting.again(Rows.of(data, options.batch_size, options.seed), version, watch)
@@ -200,16 +200,6 @@ def _resume(run: Run, version: versions.ModelVersion, arguments: dict[str, Any],
         state,
     )
     return carry_out(run, job, watch)
-
-
-def _dataset_title(version_id: int) -> str:
-    with queries.as_owner():
-        title: str = queries.value(
-            "SELECT dataset.name || '@' || version.number FROM delc.dataset_versions AS version"
-            " JOIN delc.datasets AS dataset ON dataset.id = version.dataset_id WHERE version.id = $1",
-            version_id,
-        )
-    return title
 
 
 def _refuse_null(arguments: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@
 #include <immintrin.h>
 #endif
 
-#define MANY_LANES 32
+#define MANY_LANES RANS_LANES
 #define FEW_LANES 4
 
 /* Below this many symbols the states of many lanes would weigh too much. */
@@ -95,35 +95,34 @@ count_plain(uint32 *counts, const uint8 *symbols, size_t n)
 		counts[symbol] += part[0][symbol] + part[1][symbol] + part[2][symbol];
 }
 
-/* What it costs or gains, in bits per occurrence, to go from frequency a to b. */
-static double
-change(uint32 count, int a, int b)
-{
-	return count * log2((double) b / a);
-}
-
 /* Take from or give to the symbol that minds least or gains most, until all adds up. */
 static void
 settle(const uint32 *counts, uint16 *frequencies, int sum, int whole)
 {
+	int			present[256];
+	int			distinct = 0;
+
+	for (int symbol = 0; symbol < 256; symbol++)
+	{
+		if (counts[symbol] > 0)
+			present[distinct++] = symbol;
+	}
 	while (sum != whole)
 	{
 		int			step = sum > whole ? -1 : 1;
 		int			best = -1;
-		double		best_change = 0;
+		float		best_change = 0;
 
-		for (int symbol = 0; symbol < 256; symbol++)
+		for (int i = 0; i < distinct; i++)
 		{
-			double		now;
+			int			frequency = frequencies[present[i]];
+			/* log2((f + step) / f) is about step / (f + step / 2) */
+			float		change = step * (float) counts[present[i]] / (2 * frequency + step);
 
-			if (counts[symbol] == 0 || frequencies[symbol] + step < 1)
+			if (frequency + step < 1 || (best >= 0 && change <= best_change))
 				continue;
-			now = change(counts[symbol], frequencies[symbol], frequencies[symbol] + step);
-			if (best < 0 || now > best_change)
-			{
-				best = symbol;
-				best_change = now;
-			}
+			best = present[i];
+			best_change = change;
 		}
 		frequencies[best] += step;
 		sum += step;
@@ -154,6 +153,34 @@ normalize(const uint32 *counts, int bits, uint16 *frequencies)
 	settle(counts, frequencies, sum, whole);
 }
 
+static int
+bit_length(uint32 value)
+{
+	int			length = 0;
+
+	while (value >> length != 0)
+		length++;
+	return length;
+}
+
+/* Bits that frequencies take (write_frequencies), about. */
+static int
+table_bits(const uint16 *frequencies)
+{
+	int			sum = 1;
+	bool		left_out = true;
+
+	for (int symbol = 0; symbol < 256; symbol++)
+	{
+		if (frequencies[symbol] > 0)
+			sum += (sum == 1 ? 16 : 0) + 3 + bit_length(frequencies[symbol]);
+		else if (!left_out)
+			sum += 8;
+		left_out = frequencies[symbol] == 0;
+	}
+	return sum;
+}
+
 /* Bits that the symbols of a context take. */
 static double
 coded_bits(const uint32 *counts, const uint16 *frequencies, int bits)
@@ -168,7 +195,7 @@ coded_bits(const uint32 *counts, const uint16 *frequencies, int bits)
 	return sum;
 }
 
-/* The frequencies of all contexts in trial; gives the bits of the symbols. */
+/* The frequencies of all contexts in trial; gives the bits of the stream. */
 static double
 try_bits(RansModel *model, int bits)
 {
@@ -177,7 +204,8 @@ try_bits(RansModel *model, int bits)
 	for (int context = 0; context < model->contexts; context++)
 	{
 		normalize(model->counts[context], bits, model->trial[context]);
-		sum += coded_bits(model->counts[context], model->trial[context], bits);
+		sum += coded_bits(model->counts[context], model->trial[context], bits) +
+			table_bits(model->trial[context]);
 	}
 	return sum;
 }
@@ -202,14 +230,14 @@ fewest_bits(const RansModel *model)
 	return bits;
 }
 
-static void
-choose_bits(RansModel *model)
+void
+delc_rans_settle(RansModel *model)
 {
 	double		finest = try_bits(model, RANS_MAX_BITS);
 	int			bits = RANS_MAX_BITS;
 
 	memcpy(model->frequencies, model->trial, sizeof(model->trial[0]) * model->contexts);
-	while (model->contexts > 1 && bits > fewest_bits(model) &&
+	while (bits > fewest_bits(model) &&
 		   try_bits(model, bits - 1) <= finest * (1 + FEWER_BITS_COST))
 	{
 		bits--;
@@ -219,7 +247,7 @@ choose_bits(RansModel *model)
 }
 
 bool
-delc_rans_learn(RansModel *model, const uint8 *symbols, const uint8 *contexts,
+delc_rans_count(RansModel *model, const uint8 *symbols, const uint8 *contexts,
 				int context_count, size_t n)
 {
 	if (n > PG_UINT32_MAX || !contexts_in_range(contexts, context_count, n))
@@ -233,7 +261,43 @@ delc_rans_learn(RansModel *model, const uint8 *symbols, const uint8 *contexts,
 		for (size_t i = 0; i < n; i++)
 			model->counts[contexts[i]][symbols[i]]++;
 	}
-	choose_bits(model);
+	return true;
+}
+
+/* The entropy, and what a frequency takes on average. */
+double
+delc_rans_cost(const RansModel *model)
+{
+	double		sum = 0;
+
+	for (int context = 0; context < model->contexts; context++)
+	{
+		uint64		total = 0;
+		double		entropy = 0;
+
+		for (int symbol = 0; symbol < 256; symbol++)
+		{
+			uint32		count = model->counts[context][symbol];
+
+			if (count == 0)
+				continue;
+			total += count;
+			entropy -= count * log2f(count);
+			sum += 10;
+		}
+		if (total > 0)
+			sum += entropy + total * log2((double) total) + 17;
+	}
+	return sum;
+}
+
+bool
+delc_rans_learn(RansModel *model, const uint8 *symbols, const uint8 *contexts,
+				int context_count, size_t n)
+{
+	if (!delc_rans_count(model, symbols, contexts, context_count, n))
+		return false;
+	delc_rans_settle(model);
 	return true;
 }
 
@@ -290,16 +354,6 @@ get_bits(BitReader *reader, int bits)
 	reader->held >>= bits;
 	reader->held_bits -= bits;
 	return value;
-}
-
-static int
-bit_length(uint32 value)
-{
-	int			length = 0;
-
-	while (value >> length != 0)
-		length++;
-	return length;
 }
 
 /*
@@ -555,19 +609,9 @@ read_tables(BitReader *reader, int bits, int contexts, uint32 *table)
 	return true;
 }
 
-typedef struct Decoder
-{
-	const uint32 *table;
-	int			bits;
-	int			lanes;
-	uint32		states[MANY_LANES];
-	const uint8 *at;			/* the next word */
-	const uint8 *end;
-} Decoder;
-
 /* Decode symbols first, first + 1, ... with lanes from the first on. */
 static bool
-pull_portable(Decoder *decoder, const uint8 *contexts, size_t first, size_t last,
+pull_portable(RansDecoder *decoder, const uint8 *contexts, size_t first, size_t last,
 			  uint8 *symbols)
 {
 	const uint32 *table = decoder->table;
@@ -677,7 +721,7 @@ store_symbols(uint8 *to, __m256i a, __m256i b, __m256i c, __m256i d)
  * the symbol after the last one.
  */
 AVX2 static size_t
-pull_avx2(Decoder *decoder, const uint8 *contexts, size_t first, size_t last,
+pull_avx2(RansDecoder *decoder, const uint8 *contexts, size_t first, size_t last,
 		  uint8 *symbols, const uint8 *limit)
 {
 	const uint32 *table = decoder->table;
@@ -719,56 +763,89 @@ pull_avx2(Decoder *decoder, const uint8 *contexts, size_t first, size_t last,
 	return group;
 }
 
-/* A group of 32 reads no more than this, whether it takes the words up or not. */
-#define GROUP_READS 64
-
 /*
  * Decode whole groups of 32.  The last words are decoded from a copy with room
  * behind.  Returns how many symbols are done, SIZE_MAX if words were missing.
  */
 static size_t
-pull_groups(Decoder *decoder, const uint8 *contexts, size_t n, uint8 *symbols)
+pull_groups(RansDecoder *decoder, const uint8 *contexts, size_t n, uint8 *symbols)
 {
-	uint8		rest[2 * GROUP_READS] = {0};
-	const uint8 *end = decoder->end;
-	ptrdiff_t	left;
+	size_t		left = decoder->end - decoder->at;
 	size_t		done = 0;
 
 	know_word_of_lane();
-	if (end - decoder->at >= GROUP_READS)
-		done = pull_avx2(decoder, contexts, 0, n, symbols, end - GROUP_READS);
-	left = end - decoder->at;
-	if (left >= GROUP_READS)
-		return done;
-	memcpy(rest, decoder->at, left);
-	decoder->at = rest;
-	done = pull_avx2(decoder, contexts, done, n, symbols, rest + left);
-	left -= decoder->at - rest;
-	if (left < 0)				/* words were missing */
-		return SIZE_MAX;
-	decoder->at = end - left;
-	return done;
+	if (!decoder->at_rest)
+	{
+		if (left >= RANS_GROUP_READS)
+			done = pull_avx2(decoder, contexts, 0, n, symbols,
+							 decoder->end - RANS_GROUP_READS);
+		left = decoder->end - decoder->at;
+		if (left >= RANS_GROUP_READS)
+			return done;
+		memset(decoder->rest, 0, sizeof(decoder->rest));
+		memcpy(decoder->rest, decoder->at, left);
+		decoder->at = decoder->rest;
+		decoder->end = decoder->rest + left;
+		decoder->at_rest = true;
+	}
+	done = pull_avx2(decoder, contexts, done, n, symbols, decoder->end);
+	return decoder->at > decoder->end ? SIZE_MAX : done;
 }
 #endif
 
-static bool
-pull_all(Decoder *decoder, const uint8 *contexts, size_t n, uint8 *symbols)
+bool
+delc_rans_read(RansDecoder *decoder, const uint8 *contexts, size_t n, uint8 *symbols)
 {
 	size_t		done = 0;
 
+	if (!contexts_in_range(contexts, decoder->contexts, n))
+		return false;
 #ifdef RANS_AVX2
 	if (decoder->lanes == MANY_LANES && __builtin_cpu_supports("avx2"))
 		done = pull_groups(decoder, contexts, n, symbols);
 #endif
-	if (done == SIZE_MAX ||
-		!pull_portable(decoder, contexts, done, n, symbols) ||
-		decoder->at != decoder->end)
-		return false;
+	return done != SIZE_MAX && pull_portable(decoder, contexts, done, n, symbols);
+}
+
+bool
+delc_rans_finished(const RansDecoder *decoder)
+{
 	for (int lane = 0; lane < decoder->lanes; lane++)
 	{
 		if (decoder->states[lane] != STATE_MIN)
 			return false;
 	}
+	return decoder->at == decoder->end;
+}
+
+bool
+delc_rans_open(RansDecoder *decoder, const uint8 *stream, size_t length,
+			   int context_count, uint32 *table)
+{
+	BitReader	reader;
+
+	if (length < 2 || stream[1] != context_count || context_count < 1 ||
+		context_count > RANS_MAX_CONTEXTS)
+		return false;
+	decoder->contexts = context_count;
+	decoder->bits = stream[0] & 15;
+	decoder->lanes = stream[0] >> 4 ? MANY_LANES : FEW_LANES;
+	if (stream[0] >> 4 > 1 || decoder->bits < MIN_BITS || decoder->bits > RANS_MAX_BITS)
+		return false;
+	reader = (BitReader) {stream + 2, stream + length, 0, 0, false};
+	if (!read_tables(&reader, decoder->bits, context_count, table) ||
+		reader.end - reader.at < 4 * decoder->lanes)
+		return false;
+	memcpy(decoder->states, reader.at, 4 * decoder->lanes);
+	for (int lane = 0; lane < decoder->lanes; lane++)
+	{
+		if (decoder->states[lane] < STATE_MIN)
+			return false;
+	}
+	decoder->table = table;
+	decoder->at = reader.at + 4 * decoder->lanes;
+	decoder->end = reader.end;
+	decoder->at_rest = false;
 	return true;
 }
 
@@ -776,28 +853,9 @@ bool
 delc_rans_decode(const uint8 *stream, size_t length, const uint8 *contexts,
 				 int context_count, size_t n, uint8 *symbols, uint32 *table)
 {
-	Decoder		decoder;
-	BitReader	reader;
+	RansDecoder decoder;
 
-	if (length < 2 || stream[1] != context_count ||
-		!contexts_in_range(contexts, context_count, n))
-		return false;
-	decoder.bits = stream[0] & 15;
-	decoder.lanes = stream[0] >> 4 ? MANY_LANES : FEW_LANES;
-	if (stream[0] >> 4 > 1 || decoder.bits < MIN_BITS || decoder.bits > RANS_MAX_BITS)
-		return false;
-	reader = (BitReader) {stream + 2, stream + length, 0, 0, false};
-	if (!read_tables(&reader, decoder.bits, context_count, table) ||
-		reader.end - reader.at < 4 * decoder.lanes)
-		return false;
-	memcpy(decoder.states, reader.at, 4 * decoder.lanes);
-	for (int lane = 0; lane < decoder.lanes; lane++)
-	{
-		if (decoder.states[lane] < STATE_MIN)
-			return false;
-	}
-	decoder.table = table;
-	decoder.at = reader.at + 4 * decoder.lanes;
-	decoder.end = reader.end;
-	return pull_all(&decoder, contexts, n, symbols);
+	return delc_rans_open(&decoder, stream, length, context_count, table) &&
+		delc_rans_read(&decoder, contexts, n, symbols) &&
+		delc_rans_finished(&decoder);
 }

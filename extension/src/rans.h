@@ -53,6 +53,15 @@ typedef struct RansModel
 extern bool delc_rans_learn(RansModel *model, const uint8 *symbols,
 							const uint8 *contexts, int context_count, size_t n);
 
+/*
+ * delc_rans_learn is these two.  Between them delc_rans_cost tells in bits what the counted
+ * symbols will take, about: to choose between contexts without settling each.
+ */
+extern bool delc_rans_count(RansModel *model, const uint8 *symbols,
+							const uint8 *contexts, int context_count, size_t n);
+extern double delc_rans_cost(const RansModel *model);
+extern void delc_rans_settle(RansModel *model);
+
 /* The bytes that a stream of the learnt symbols will have, within about 0.1 %. */
 extern size_t delc_rans_estimate(const RansModel *model, size_t n);
 
@@ -75,5 +84,39 @@ extern size_t delc_rans_encode(RansModel *model, const uint8 *symbols,
 extern bool delc_rans_decode(const uint8 *stream, size_t length,
 							 const uint8 *contexts, int context_count, size_t n,
 							 uint8 *symbols, uint32 *table);
+
+/* ---- the same in pieces ---- */
+
+#define RANS_LANES 32
+
+/* A group of RANS_LANES symbols reads no further than this from where it begins. */
+#define RANS_GROUP_READS 64
+
+typedef struct RansDecoder
+{
+	const uint32 *table;
+	int			contexts;
+	int			bits;
+	int			lanes;
+	uint32		states[RANS_LANES];
+	const uint8 *at;			/* the next word */
+	const uint8 *end;
+	bool		at_rest;		/* at and end are in rest */
+	uint8		rest[2 * RANS_GROUP_READS]; /* the last words, and room behind */
+} RansDecoder;
+
+/* Begin to decode; stream and table must stay.  False when the stream is damaged. */
+extern bool delc_rans_open(RansDecoder *decoder, const uint8 *stream,
+						   size_t length, int context_count, uint32 *table);
+
+/*
+ * Decode the next n symbols; n is a multiple of RANS_LANES but for the last piece.
+ * False when the stream is damaged or a context is out of range.
+ */
+extern bool delc_rans_read(RansDecoder *decoder, const uint8 *contexts, size_t n,
+						   uint8 *symbols);
+
+/* After the last symbol: is the stream used up, to the bit? */
+extern bool delc_rans_finished(const RansDecoder *decoder);
 
 #endif							/* DELC_RANS_H */

@@ -58,6 +58,7 @@ def test_a_cleaning_removes_rows(customers: Connection) -> None:
         ("SELECT 3 AS id, 4 AS agee", 'Did you mean "age"?'),
         ("SELECT 3 AS id, 'x' AS age", 'column "age" is text here, and numeric(5,1)'),
         ("SELECT 3 AS id, i AS age FROM generate_series(1, 2) AS i", "(3) is there 2 times"),
+        ("SELECT 3 AS id, i AS age FROM generate_series(1, 2) AS i", "Give each key once in the query"),
         ("SELECT NULL::int AS id, 4 AS age", 'key column "id"'),
         ("nonsense here", "neither the name of a relation nor a query"),
     ],
@@ -66,6 +67,13 @@ def test_a_correction_that_cannot_be_is_refused(customers: Connection, query: st
     with pytest.raises(psycopg.Error) as raised:
         call(customers, "correct_dataset", name="customers", query=query)
     assert error in message(raised.value)
+
+
+def test_an_unknown_kind_of_change_is_named_with_those_there_are(customers: Connection) -> None:
+    with pytest.raises(psycopg.Error) as raised:
+        call(customers, "correct_dataset", name="customers", query="SELECT 3 AS id, 4 AS age", kind="clean")
+    assert 'unknown kind "clean" of change' in message(raised.value)
+    assert 'Did you mean "cleaning"?' in message(raised.value)
 
 
 def test_a_correction_that_changes_nothing_makes_no_version(customers: Connection) -> None:

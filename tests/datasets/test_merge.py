@@ -96,6 +96,7 @@ def test_resolutions_decide_key_by_key(branched: Connection) -> None:
     ("resolutions", "told"),
     [
         ("SELECT 1 AS id", 'lack column "resolution"'),
+        ("SELECT 1 AS id", "Such as SELECT id, 'theirs' AS resolution"),
         ("SELECT 1 AS id, 'mine' AS resolution", '"mine" is no resolution'),
         ("SELECT 1 AS id, 'ours' AS resolution FROM generate_series(1, 2)", "(1) is there 2 times"),
     ],
@@ -160,8 +161,9 @@ def test_a_row_that_was_restored_on_both_sides_of_a_change_is_kept(branched: Con
 
 def test_unrelated_histories_are_not_merged(branched: Connection) -> None:
     create(branched, "other", "customers")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="have no version in common"):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="have no version in common") as error:
         merge(branched, source="other")
+    assert "delc.append_dataset('customers', delc.dataset_query('other@1'))" in message(error.value)
 
 
 @pytest.fixture

@@ -102,6 +102,14 @@ def test_a_version_with_a_name_cannot_be_dropped(history: Connection, version: s
     assert ("branch main" if version.endswith("5") else "tag t") in message(error.value)
 
 
+def test_the_only_version_goes_with_its_data_set(db: Connection) -> None:
+    make_customers(db)
+    create(db, "lone", "customers")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="it is the only version") as error:
+        db.execute("SELECT delc.drop_dataset_version('lone')")
+    assert "SELECT delc.drop_dataset('lone')" in message(error.value)
+
+
 def test_a_version_with_models_cannot_be_dropped(history: Connection) -> None:
     create(history, "trained", "customers", target="churned")
     history.execute("SELECT delc.train('m', 'trained', epochs => 1)")

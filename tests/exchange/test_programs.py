@@ -119,6 +119,14 @@ def test_what_is_no_program_is_refused(db: Connection, file: bytes) -> None:
     assert "not a program that torch.export.save wrote" in message(failure(db, CALL, file))
 
 
+def test_a_file_of_parameters_is_sent_to_the_other_function(db: Connection) -> None:
+    file = io.BytesIO()
+    torch.save({"weight": torch.zeros(1)}, file)
+    error = message(failure(db, CALL, file.getvalue()))
+    assert "torch.save wrote this file" in error
+    assert "delc.import_state_dict()" in error
+
+
 def test_a_state_dict_function_says_where_programs_go(db: Connection) -> None:
     module, inputs = example("mlp")
     error = message(failure(db, "SELECT delc.import_state_dict('m', %s)", program(module, inputs)))

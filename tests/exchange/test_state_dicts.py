@@ -137,6 +137,21 @@ def test_a_file_with_objects_is_refused_and_runs_nothing(db: Connection, module:
         error = failure(db, CALL, saved(content), LAYERS)
         assert error.sqlstate == "22000"
         assert "can run any code" in message(error)
+        assert ("It names print" if content is not module else "It names torch.nn") in message(error)
+        assert "weights_only" not in message(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (saved({}), "it holds no tensors"),
+        (saved([torch.zeros(1)]), "an object of type list"),
+        (saved({"epoch": 3, "net": {}}), "the entry 'epoch' of the file is of type int"),
+    ],
+)
+def test_what_holds_other_things_than_tensors_is_refused_by_name(db: Connection, content: bytes, said: str) -> None:
+    assert said in message(failure(db, CALL, content, LAYERS))
 
 
 def test_a_compressed_archive_is_refused(db: Connection) -> None:

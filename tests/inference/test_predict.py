@@ -211,6 +211,7 @@ def test_an_unknown_version_is_named_with_those_there_are(db: Connection) -> Non
     assert error.sqlstate == "42704"
     assert 'model "flowers" has no version "7"' in message(error)
     assert "It has: 1" in message(error)
+    assert '"flowers" alone is the latest' in message(error)
 
 
 def test_an_unknown_label_is_named_with_the_nearest(db: Connection) -> None:

@@ -152,6 +152,12 @@ def test_only_a_query_that_reads_is_taken(db: Connection, query: str) -> None:
     assert value(db, "SELECT count(*) FROM flowers") == 150
 
 
+def test_the_name_of_a_table_is_no_query(db: Connection) -> None:
+    text = message(failure(db, "SELECT * FROM delc.predict_rows('flowers', 'flowers')"))
+    assert '"flowers" is a name, not a query' in text
+    assert "'SELECT * FROM flowers' for a table, delc.dataset_query('flowers') for a data set" in text
+
+
 def test_a_missing_column_is_named(db: Connection) -> None:
     error = failure(db, "SELECT * FROM delc.predict_rows('flowers', 'SELECT id, width, height FROM flowers')")
     assert error.sqlstate == "42704"

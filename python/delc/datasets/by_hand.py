@@ -15,7 +15,7 @@ from delc.datasets.versions import DatasetVersion
 from delc.datasets.writing import Origin, Target
 from delc.log.runs import Run
 from delc.server import queries
-from delc.server.errors import InvalidData, InvalidParameter, WrongState
+from delc.server.errors import InvalidData, InvalidParameter, WrongState, unknown
 
 _KINDS = ("correction", "cleaning")
 
@@ -28,7 +28,7 @@ def correct(
     Columns that the query lacks keep their values.
     """
     if kind not in _KINDS:
-        raise InvalidParameter(f"kind is {kind}", detail=f"Known are: {', '.join(_KINDS)}.")
+        raise unknown("kind", str(kind), _KINDS, kind=InvalidParameter, where="of change")
     target = writing.begin(name)
     latest = target.latest
     source, given = read_delta(query, latest, latest.key_columns, "correction")
@@ -39,7 +39,7 @@ def correct(
         )
     definition = writing.stored_definition(target, source)
     change = Change(definition, "removal" if remove else "given", frozenset(given))
-    checks.check_keys(f"(\n{source}\n) AS r", definition.keys, latest.name)
+    checks.check_keys(f"(\n{source}\n) AS r", definition.keys, latest.name, given=True)
     _require_keys(latest, change)
     return writing.write(run, target, change, Origin(kind, message))
 
@@ -48,7 +48,7 @@ def append(run: Run, name: str, query: str | None, message: str | None) -> dict[
     """Makes a version with the query's rows as well; a ``delc.dataset_result``."""
     target = writing.begin(name)
     latest = target.latest
-    source, _ = read_delta(query, latest, latest.column_names, "acquisition")
+    source, _ = read_delta(query, latest, latest.column_names, "query")
     change = Change(writing.stored_definition(target, source), "clash")
     clashes = queries.rows(difference.matching_keys(latest, change, known=True))
     if clashes:
@@ -111,10 +111,10 @@ def _version_of(target: Target, version: str | None) -> DatasetVersion:
 
 def _require_keys(latest: DatasetVersion, change: Change) -> None:
     """Errors for keys that are not there."""
-    unknown = queries.rows(difference.matching_keys(latest, change, known=False))
-    if unknown:
+    missing = queries.rows(difference.matching_keys(latest, change, known=False))
+    if missing:
         raise InvalidData(
-            f'{_listed(unknown)} not in data set "{latest.title}"',
+            f'{_listed(missing)} not in data set "{latest.title}"',
             hint="Leave them out of the query, or add them with delc.append_dataset().",
         )
 

@@ -9,9 +9,14 @@ from delc.datasets.splits import unknown_split_error
 from delc.server import queries
 from delc.server.errors import InvalidData
 
+_IN_SOURCE = "Take such rows out of the source, or make the data set with another key => …."
+_IN_QUERY = "Give each key once in the query, and none that is NULL."
 
-def check_keys(rows: str, keys: Sequence[SourceColumn], dataset: str) -> None:
-    """``InvalidData`` where a key is NULL or repeated in ``rows`` (a relation as it stands in FROM)."""
+
+def check_keys(rows: str, keys: Sequence[SourceColumn], dataset: str, *, given: bool = False) -> None:
+    """``InvalidData`` where a key is NULL or repeated in ``rows`` (a relation as it stands in FROM), which the user
+    has ``given`` in a query or which come from the data set's source.
+    """
     if not keys:
         return
     nulls = queries.row(_null_keys(rows, keys))
@@ -21,11 +26,11 @@ def check_keys(rows: str, keys: Sequence[SourceColumn], dataset: str) -> None:
             raise InvalidData(
                 f'key column "{column.name}" of data set "{dataset}" is NULL in {count} row{"s" if count > 1 else ""}',
                 detail="A key identifies its row, so it is never NULL.",
-                hint="Leave such rows out with a query as the source, or name another key.",
+                hint=_IN_QUERY if given else _IN_SOURCE,
             )
     repeated = queries.row(_repeated_keys(rows, keys))
     if repeated is not None:
-        raise repeated_key_error(keys, repeated, dataset)
+        raise repeated_key_error(keys, repeated, dataset, given=given)
 
 
 def check_splits(rows: str, column: SourceColumn | None) -> None:
@@ -46,7 +51,9 @@ def find_repeated_key(rows: str, keys: Sequence[SourceColumn], dataset: str) -> 
     return None if repeated is None else repeated_key_error(keys, repeated, dataset)
 
 
-def repeated_key_error(keys: Sequence[SourceColumn], repeated: dict[str, object], dataset: str) -> InvalidData:
+def repeated_key_error(
+    keys: Sequence[SourceColumn], repeated: dict[str, object], dataset: str, *, given: bool = False
+) -> InvalidData:
     """The error for a repeated key: ``repeated`` has an example's texts, how often it occurs, and how many keys are
     repeated.
     """
@@ -57,7 +64,7 @@ def repeated_key_error(keys: Sequence[SourceColumn], repeated: dict[str, object]
     return InvalidData(
         f'key ({names}) of data set "{dataset}" is not unique',
         detail=f"({values}) is there {count} times{others}.",
-        hint="Name a key that is unique with key => …, or leave the repeated rows out with a query as the source.",
+        hint=_IN_QUERY if given else _IN_SOURCE,
     )
 
 

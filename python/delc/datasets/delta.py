@@ -27,9 +27,11 @@ def read_delta(query: str | None, version: DatasetVersion, needed: Sequence[str]
     version.stored_columns(list(given))
     missing = [name for name in needed if name not in given]
     if missing:
+        whole = missing[0] not in version.key_columns
         raise InvalidParameter(
             f'the {what} lacks column "{missing[0]}" of data set "{version.title}"',
             detail=f"It has {', '.join(given)}; needed are {', '.join(needed)}.",
+            hint="Add it to the query" + (", as NULL where nothing is known." if whole else "."),
         )
     order = [name for name in version.column_names if name in given]
     stored = {c.name: c for c in describe_columns(version.query(None, version.column_names))}
@@ -82,6 +84,7 @@ def read_resolutions(
         raise InvalidParameter(
             f'the resolutions lack column "{missing[0]}"',
             detail=f'Needed are the key of data set "{version.name}" and resolution: {", ".join(needed)}.',
+            hint=f"Such as SELECT {', '.join(column.quoted for column in keys)}, 'theirs' AS resolution FROM ….",
         )
     known = ", ".join(f"'{side}'" for side in sides)
     other = queries.row(
@@ -90,6 +93,6 @@ def read_resolutions(
     )
     if other is not None:
         raise InvalidParameter(f'"{other["said"]}" is no resolution', detail=f"Known are: {', '.join(sides)}.")
-    check_keys(f"(\n{source.query}\n) AS r", keys, version.name)
+    check_keys(f"(\n{source.query}\n) AS r", keys, version.name, given=True)
     listed = ", ".join([*(f"r.{column.quoted}" for column in keys), "r.resolution::pg_catalog.text AS resolution"])
     return f"SELECT {listed} FROM (\n{source.query}\n) AS r"

@@ -85,7 +85,8 @@ def _base(ours: DatasetVersion, theirs: DatasetVersion) -> DatasetVersion:
         raise InvalidParameter(
             f'"{ours.title}" and "{theirs.title}" have no version in common',
             detail="A merge takes the changes since the last common version, and there is none.",
-            hint=f'Merge a branch of "{ours.name}"; or add the rows with delc.append_dataset().',
+            hint=f'Merge a branch of "{ours.name}"; or add rows whose keys are new: SELECT * FROM delc.append_dataset('
+            f"{queries.quote_literal(ours.name)}, delc.dataset_query({queries.quote_literal(theirs.title)})).",
         )
     return versions.find(names.VersionName(ours.name, max(common)))
 

@@ -51,12 +51,15 @@ def drop_version(text: str) -> int:
     if len(children) > 1:
         reasons = [*reasons, f"versions {', '.join(str(child) for child in children)} were made from it"]
     if len(history.parents) == 1:
-        reasons = [*reasons, "it is the only version"]
+        raise DependentObjects(
+            f'"{version.title}" cannot be dropped: it is the only version',
+            hint=f"Drop the data set: SELECT delc.drop_dataset({queries.quote_literal(dataset.name)}).",
+        )
     if reasons:
         raise DependentObjects(
             f'"{version.title}" cannot be dropped',
             detail=f"Because of: {'; '.join(reasons)}.",
-            hint="Drop what depends on it first: delc.drop_dataset_ref(), delc.drop_model().",
+            hint="Drop what depends on it first: delc.drop_dataset_ref(), delc.drop_model(). Branch main stays.",
         )
     history.drop(version.number)
     return _apply(dataset, history)

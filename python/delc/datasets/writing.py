@@ -182,7 +182,7 @@ def _check(
     checks.check_splits(rows, defined.split_column)
     if defined.keys_are_sure:
         return
-    checks.check_keys(rows, defined.keys, latest.name)
+    checks.check_keys(rows, defined.keys, latest.name, given=change.scope != "all")
     source_rows = found["source"].get("")
     if change.counts_source and counts.rows != source_rows:
         source = f"(\n{defined.source.query}\n) AS r"

@@ -32,6 +32,8 @@ DTYPES = {
 }  # fmt: skip
 """The numbers of dtypes in the graph's JSON (torch/_export/serde/schema.py, ScalarType)."""
 
+_NOT_A_PROGRAM = "A file of parameters goes to delc.import_state_dict()."
+
 TOKEN_DTYPES = (torch.int64, torch.int32)
 
 
@@ -59,6 +61,8 @@ class _Archive:
             _refuse(str(error)[:200])
         roots = {member.filename.partition("/")[0] for member in members}
         if len(roots) != 1 or not any(member.filename.endswith(f"/{MODEL}") for member in members):
+            if any(member.filename.endswith("/data.pkl") for member in members):
+                raise InvalidData("torch.save wrote this file, not torch.export.save", hint=_NOT_A_PROGRAM)
             _refuse(f"it has no member {MODEL}")
         require(sum(member.file_size for member in members), "the program")
         self._root = roots.pop()

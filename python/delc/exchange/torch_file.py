@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ PROGRAM_MEMBERS = ("archive_format", "serialized_exported_program.json")
 NESTED = ("state_dict", "model_state_dict", "model")
 """Under these names training scripts keep the parameters beside other things."""
 
+_NAMED = re.compile(r"GLOBAL (\S+)")
+
 SAVE_AS = (
     "Save the parameters alone, from the Python that has the model:"
     " safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
@@ -31,6 +34,8 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> list[tuple[st
     Only files of tensors are read (``weights_only``); whatever would run code is refused with ``InvalidData``.
     ``require`` is asked before memory is taken for tensors that are larger than what the file holds of them.
     """
+    if not data:
+        _refuse("it is empty")
     if data[:4] != ZIP:
         _refuse("it is a pickle file or something else, not the zip archive that torch.save writes")
     _check_archive(data)
@@ -39,12 +44,18 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> list[tuple[st
     except pickle.UnpicklingError as error:
         raise InvalidData(
             "the file holds more than tensors, and pickled objects are never loaded: they can run any code",
-            detail=str(error).splitlines()[0][:300],
+            detail=_what_it_names(str(error)),
             hint=SAVE_AS,
         ) from None
     except (RuntimeError, ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError, OSError) as error:
         _refuse(str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
     return _tensors(loaded, require)
+
+
+def _what_it_names(message: str) -> str | None:
+    """What the file would have called. The rest of torch's message says how to run it all the same."""
+    found = _NAMED.search(message)
+    return f"It names {found[1][:200]}." if found else None
 
 
 def _check_archive(data: memoryview) -> None:
@@ -69,12 +80,14 @@ def _tensors(loaded: Any, require: Callable[[int, str], None]) -> list[tuple[str
             if isinstance(inner, Mapping) and inner:
                 loaded = inner
                 break
-    if not isinstance(loaded, Mapping) or not loaded:
-        _refuse(f"it holds a {type(loaded).__name__}, not a state_dict")
+    if not isinstance(loaded, Mapping):
+        _refuse(f"it holds an object of type {type(loaded).__name__}, not a state_dict")
+    if not loaded:
+        _refuse("it holds no tensors")
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise InvalidData(
-                f"the entry {name!r:.100} of the file is a {type(value).__name__}, not a tensor", hint=SAVE_AS
+                f"the entry {name!r:.100} of the file is of type {type(value).__name__}, not a tensor", hint=SAVE_AS
             )
         if value.device.type != "cpu" or value.layout is not torch.strided or value.is_quantized or value.is_complex():
             raise InvalidData(

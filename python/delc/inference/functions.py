@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from delc.datasets.identifiers import split_identifiers
 from delc.features.fitted_target import Regression
 from delc.inference import row
 from delc.inference.forward import outputs
@@ -64,14 +65,20 @@ def embed_packed(handle: int) -> Any:
 def run_prediction(model: str, query: str, top: int | None, key_column: str | None) -> None:
     """Gives the predictions for a query's rows to the running ``predict_rows``."""
     if query is None:
-        raise InvalidParameter("the query is NULL")
+        raise InvalidParameter("the query is NULL", hint="Give one for the rows, such as 'SELECT * FROM …'.")
+    if split_identifiers(query, ".") is not None:
+        raise InvalidParameter(
+            f'"{query}" is a name, not a query',
+            hint=f"Give one SELECT: 'SELECT * FROM {query}' for a table,"
+            f" delc.dataset_query({queries.quote_literal(query)}) for a data set.",
+        )
     if top is not None and top < 1:
         raise InvalidParameter(f"top is {top}, but must be at least 1")
     threads.use(settings.threads())
     found = loaded.load(versions.resolve(model))
     if top is not None and isinstance(found.target, Regression):
         raise InvalidParameter(
-            f"top is {top}, but model \"{found.version}\" predicts numbers, which have no order",
+            f'top is {top}, but model "{found.version}" predicts numbers, which have no order',
             hint="Leave top away: every output is a row.",
         )
     columns = queries.describe(query)

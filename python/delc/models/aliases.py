@@ -13,7 +13,9 @@ def set_alias(model: str, alias: str) -> str:
     names.check_name("alias", alias)
     if alias.isdecimal():
         raise InvalidParameter(
-            f'"{alias}" cannot be an alias', detail=f"name@{alias} means the version with that number."
+            f'"{alias}" cannot be an alias',
+            detail=f"name@{alias} means the version with that number.",
+            hint='Choose a name that is no number, such as "champion".',
         )
     version = versions.resolve(model)
     if version.snapshot:

@@ -77,5 +77,7 @@ def check_name(what: str, name: str | None) -> None:
     if not name or name != name.strip() or {"@", "#"} & set(name) or len(name.encode()) > LONGEST_NAME:
         raise InvalidParameter(
             f'"{name}" cannot be the name of {"an" if what == "alias" else "a"} {what}',
-            detail=f"A name has 1 to {LONGEST_NAME} bytes, no @ or #, and no blanks at its ends.",
+            detail=f"A name has 1 to {LONGEST_NAME} bytes, no @ or #, and no blanks at its ends; this one has"
+            f" {len(name.encode())} bytes.",
+            hint='Choose another, such as "digits" or "champion".',
         )

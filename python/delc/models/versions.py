@@ -153,7 +153,9 @@ def _not_found(name: ModelName) -> UndefinedObject:
     return UndefinedObject(
         f'model "{name.model}" has no version "{name.version.partition("@")[2]}"',
         detail=f"It has: {', '.join(known)}.",
-        hint=f'Did you mean "{name.model}@{match}"?' if match else None,
+        hint=f'Did you mean "{name.model}@{match}"?'
+        if match
+        else f'"{name.model}" alone is the latest, or the one with the alias default.',
     )
 
 

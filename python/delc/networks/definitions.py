@@ -46,6 +46,10 @@ def _decode(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InvalidParameter("the network definition is not JSON", detail=str(error)) from None
+        raise InvalidParameter(
+            "the network definition is not JSON",
+            detail=str(error),
+            hint="Give a JSON list of layers, or an architecture's name (docs/layers.md).",
+        ) from None
     except RecursionError:
         raise InvalidParameter("the network definition is nested too deeply") from None

@@ -176,7 +176,10 @@ def _refuse_layers_without_model(arguments: dict[str, Any]) -> None:
 
 def _resume(run: Run, version: versions.ModelVersion, arguments: dict[str, Any], watch: MemoryWatch) -> dict[str, Any]:
     if version.dataset_version_id is None or "batch_size" not in version.options:
-        raise WrongState(f'"{version}" was not made by training, so there is no training to go on with')
+        raise WrongState(
+            f'"{version}" was not made by training, so there is no training to go on with',
+            hint=f"Begin a new training with its weights: train(…, from_model => '{version}').",
+        )
     progress.report("reading rows")
     planned = TrainingOptions.from_json(version.options)
     options = dataclasses.replace(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from delc.datasets import row_states
-from delc.datasets.row_states import Member, RowStates, State
+from delc.datasets.row_search import Member, State
+from delc.datasets.row_states import RowStates
 
 
 def row_history(dataset: str | None, key: str | None) -> Iterator[dict[str, Any]]:

@@ -1,56 +1,20 @@
 """What the versions of a data set hold under one key: every stored state of a row, and which version has which.
 
-The rows are found by key in one pass over all that is stored; a version's own query then says which of them it has.
+The rows are found by key in one pass over all that is stored; some versions' own queries then say which has which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from delc.datasets import names, row_keys, versions
 from delc.datasets.comparing import jsonb_object, split_name
 from delc.datasets.reading import StoredRows, reading_query
 from delc.datasets.row_keys import RowKey
+from delc.datasets.row_search import Member, State, find_held
 from delc.datasets.versions import DatasetVersion
 from delc.server import interrupts, queries
-
-_VERSIONS_AT_ONCE = 50
-"""So many versions are asked in one statement."""
-
-
-@dataclass(frozen=True)
-class State:
-    """A stored state of a row: its number in the store, the version that added it, its split, and its values, a JSON
-    object with the columns of that version.
-    """
-
-    row: int
-    added_by: int
-    split: str
-    values: str
-
-
-@dataclass(frozen=True)
-class Member:
-    """A version in a data set's history. ``parents``: their numbers, in order. ``lineage``: its own number and those of
-    all its ancestors, as the bits of an integer.
-    """
-
-    id: int
-    number: int
-    kind: str
-    message: str | None
-    created_by: str
-    created_at: str
-    run_id: int | None
-    parents: tuple[int, ...]
-    branches: tuple[str, ...]
-    lineage: int
-
-    def comes_from(self, number: int) -> bool:
-        """Whether the version of that number is this one or an ancestor."""
-        return bool(self.lineage >> number & 1)
 
 
 @dataclass(frozen=True)
@@ -75,9 +39,7 @@ def find(text: str | None, key: str | None) -> RowStates:
     is_bare = names.parse(text).is_bare
     asked = [member for member in members.values() if is_bare or members[version.number].comes_from(member.number)]
     states = {state.row: state for state in _states(version, sought, [member.number for member in asked])}
-    held: dict[int, State | None] = {member.number: None for member in asked}
-    for number, row in _held(version.dataset_id, asked, states.values()):
-        held[number] = states[row]
+    held = find_held(asked, list(states.values()), lambda member: _held(version.dataset_id, member, states))
     return RowStates(version.name, members, held)
 
 
@@ -118,20 +80,14 @@ def _images(version: DatasetVersion, rows: Sequence[int]) -> str:
     )
 
 
-def _held(dataset_id: int, members: Iterable[Member], states: Collection[State]) -> Iterator[tuple[int, int]]:
-    """Which version (number) has which of the states (row)."""
-    rows = [state.row for state in states]
-    asked = [member for member in members if any(member.comes_from(state.added_by) for state in states)]
-    for start in range(0, len(asked), _VERSIONS_AT_ONCE):
-        interrupts.check()
-        texts = []
-        for member in asked[start : start + _VERSIONS_AT_ONCE]:
-            numbers = [number for number in range(1, member.number + 1) if member.comes_from(number)]
-            stored = StoredRows(dataset_id, numbers, has_removals=True)
-            text = reading_query(stored, [], bookkeeping=["delc_row"], ordered=False)
-            texts.append(f"SELECT {member.number} AS number, r.delc_row FROM ({text}) AS r WHERE {_is_one_of(rows)}")
-        for found in queries.rows(" UNION ALL ".join(texts)):
-            yield found["number"], found["delc_row"]
+def _held(dataset_id: int, member: Member, states: Mapping[int, State]) -> State | None:
+    """The state that a version has."""
+    interrupts.check()
+    numbers = [number for number in range(1, member.number + 1) if member.comes_from(number)]
+    stored = StoredRows(dataset_id, numbers, has_removals=True)
+    text = reading_query(stored, [], bookkeeping=["delc_row"], ordered=False)
+    row = queries.value(f"SELECT r.delc_row FROM ({text}) AS r WHERE {_is_one_of(list(states))}")
+    return None if row is None else states[row]
 
 
 def _is_one_of(rows: Sequence[int]) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from delc.datasets import row_states
-from delc.datasets.row_states import RowStates, State
+from delc.datasets.row_search import State
+from delc.datasets.row_states import RowStates
 from delc.server import queries
 
 TRAINED, VALIDATED, HELD_OUT, EVALUATED = "trained", "validated", "held out", "evaluated"

@@ -1,6 +1,62 @@
 -- Data sets: what a version is, where its rows lie, and the functions that make versions.
 -- The rows of data set 7 are in delc_data.d7: each stored once, with the version that added it and its split. Which of them a later
--- version left out is in delc_data.d7_removed. A version is read along its ancestors.
+-- version left out is in delc_data.d7_removed, as a set of row numbers. A version is read along its ancestors.
+
+-- Sets of row numbers. Queries of versions call delc.row_set_union and delc.row_set_contains.
+
+CREATE FUNCTION delc.row_set_add(internal, bigint) RETURNS internal
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_row_set_add';
+COMMENT ON FUNCTION delc.row_set_add(internal, bigint) IS 'Part of the aggregate delc.row_set.';
+
+CREATE FUNCTION delc.row_set_final(internal) RETURNS bytea
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_row_set_final';
+COMMENT ON FUNCTION delc.row_set_final(internal) IS 'Part of the aggregate delc.row_set.';
+
+CREATE AGGREGATE delc.row_set(bigint) (
+    SFUNC = delc.row_set_add, STYPE = internal, SSPACE = 1024, FINALFUNC = delc.row_set_final, FINALFUNC_MODIFY = SHAREABLE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.row_set(bigint) IS 'The row numbers as a set, which takes 2 bytes for each where they lie dense enough, and less where most are in it.';
+
+CREATE FUNCTION delc.row_set_union_add(internal, bytea) RETURNS internal
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_row_set_union_add';
+COMMENT ON FUNCTION delc.row_set_union_add(internal, bytea) IS 'Part of the aggregate delc.row_set_union.';
+
+CREATE FUNCTION delc.row_set_union_final(internal) RETURNS bytea
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_row_set_union_final';
+COMMENT ON FUNCTION delc.row_set_union_final(internal) IS 'Part of the aggregate delc.row_set_union.';
+
+CREATE AGGREGATE delc.row_set_union(bytea) (
+    SFUNC = delc.row_set_union_add, STYPE = internal, SSPACE = 262144, FINALFUNC = delc.row_set_union_final, FINALFUNC_MODIFY = SHAREABLE,
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.row_set_union(bytea) IS
+'The set of the row numbers that are in one of several sets. Queries that read versions of data sets use it.';
+
+CREATE FUNCTION delc.row_set_contains(rows bytea, "row" bigint) RETURNS boolean
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_row_set_contains';
+COMMENT ON FUNCTION delc.row_set_contains(bytea, bigint) IS
+'Whether a row number is in a set; NULL is the empty set. Queries that read versions of data sets use it.';
+
+CREATE FUNCTION delc.row_set_count(rows bytea) RETURNS bigint
+LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_row_set_count';
+COMMENT ON FUNCTION delc.row_set_count(bytea) IS 'How many row numbers are in a set.';
+
+CREATE FUNCTION delc.row_set_members(rows bytea) RETURNS SETOF bigint
+LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE ROWS 10000
+AS 'MODULE_PATHNAME', 'delc_row_set_members';
+COMMENT ON FUNCTION delc.row_set_members(bytea) IS 'The row numbers of a set, ascending.';
+
+CREATE FUNCTION delc.same_images(VARIADIC "any") RETURNS boolean
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_same_images';
+COMMENT ON FUNCTION delc.same_images("any") IS
+'Whether the first value is stored like the second, the third like the fourth, and so on, byte by byte; NULL is like NULL alone.';
 
 -- Owns the tables with the rows and has no other rights: what a type's own functions do when such a table is analysed, they do without any.
 DO $$
@@ -32,7 +88,7 @@ COMMENT ON TABLE delc.datasets IS
 'Data sets: where each takes its rows from, and how they are split. Made by delc.create_dataset().';
 COMMENT ON COLUMN delc.datasets.id IS 'Number of the data set; its rows are in the table delc_data.d<id>.';
 COMMENT ON COLUMN delc.datasets.name IS 'What it is called; versions are called name@number, name@branch or name@tag.';
-COMMENT ON COLUMN delc.datasets.source IS 'The relation (schema-qualified) or the query that versions are taken from.';
+COMMENT ON COLUMN delc.datasets.source IS 'The relation (schema-qualified) or the query that versions are taken from; of a sample: sample of name@number.';
 COMMENT ON COLUMN delc.datasets.key_columns IS 'The columns that identify a row from version to version; empty when rows have no key.';
 COMMENT ON COLUMN delc.datasets.target_columns IS 'The columns that models learn to predict.';
 COMMENT ON COLUMN delc.datasets.split_column IS 'The column of the source that says train, validation or test; NULL when delc splits.';
@@ -50,7 +106,7 @@ CREATE TABLE delc.dataset_versions (
     dataset_id bigint NOT NULL REFERENCES delc.datasets,
     number integer NOT NULL CHECK (number > 0),
     run_id bigint REFERENCES delc.runs DEFERRABLE INITIALLY DEFERRED,
-    kind text NOT NULL CHECK (kind IN ('acquisition', 'correction', 'cleaning', 'split', 'merge', 'revert')),
+    kind text NOT NULL CHECK (kind IN ('acquisition', 'correction', 'cleaning', 'split', 'merge', 'revert', 'sample')),
     message text,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     created_by text NOT NULL,
@@ -71,7 +127,7 @@ COMMENT ON COLUMN delc.dataset_versions.dataset_id IS 'The data set.';
 COMMENT ON COLUMN delc.dataset_versions.number IS 'Number within the data set, counted from 1: the 3 of name@3, and delc_version of the rows that it added.';
 COMMENT ON COLUMN delc.dataset_versions.run_id IS 'The run that made it.';
 COMMENT ON COLUMN delc.dataset_versions.kind IS
-'What made it: acquisition (taken from the source, or appended), correction, cleaning, split, merge, or revert (as an older version).';
+'What made it: acquisition (taken from the source, or appended), correction, cleaning, split, merge, revert (as an older version), or sample.';
 COMMENT ON COLUMN delc.dataset_versions.message IS 'Why it was made, in the user''s words.';
 COMMENT ON COLUMN delc.dataset_versions.created_at IS 'When it was made.';
 COMMENT ON COLUMN delc.dataset_versions.created_by IS 'The role that made it.';

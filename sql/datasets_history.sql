@@ -85,6 +85,27 @@ $$;
 COMMENT ON FUNCTION delc.revert_dataset(text, text, text) IS
 $comment$Makes a new version of main (name) or of a branch (name@branch) that equals an older one (name@3, or 3 alone), with its columns and splits. Nothing of the history goes.$comment$;
 
+CREATE FUNCTION delc.sample_dataset(
+    version text,
+    name text,
+    fraction double precision DEFAULT NULL,
+    rows bigint DEFAULT NULL,
+    stratify boolean DEFAULT true,
+    seed bigint DEFAULT 0,
+    message text DEFAULT NULL)
+RETURNS delc.dataset_result
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.sample_dataset", *args)
+$$;
+COMMENT ON FUNCTION delc.sample_dataset(text, text, double precision, bigint, boolean, bigint, text) IS
+$comment$Draws rows of a version at random: sample_dataset('customers@3', 'customers@small', fraction => 0.1). They become a version on a new branch of the data set (name@branch), which takes next to no space, or a new data set (name without @), which stays when the first is dropped.
+
+fraction: more than 0, at most 1; or rows: how many. Rows stay in their splits, and each split gives its share to within a row. stratify: so does each class of the target within each split, where the data set is stratified. seed: the same version and seed give the same rows; samples of two versions with one seed have most rows in common.
+
+For a branch the caller must be a member of the data set's owner; for a new data set the right to read the version is enough. A data set that is a sample has no source to commit from.$comment$;
+
 CREATE FUNCTION delc.dataset_difference_query(a text, b text)
 RETURNS text
 LANGUAGE plpython3u STABLE
@@ -192,7 +213,7 @@ $$;
 COMMENT ON FUNCTION delc.prune_dataset(text, integer, boolean, boolean) IS
 $comment$Drops the versions of a data set that nothing needs, and the rows that only they had; says of each version whether it went, or why it stays.
 
-The newest keep_last versions of each branch stay, those with tags (unless keep_tagged is false: then tags go with their versions), those that models were trained on, and those that several versions were made from. dry_run only says what would go. The rows are written anew, so the space is free at once; readers wait meanwhile. Views and query texts of versions that stay keep giving them; those of versions that went mean nothing any more.$comment$;
+The newest keep_last versions of each branch stay, those with tags (unless keep_tagged is false: then tags go with their versions), those that models were trained on, and those that several versions were made from. dry_run only says what would go. The rows are written anew, so the space is free at once; readers wait meanwhile, and a transaction that keeps an older snapshot (REPEATABLE READ) finds no rows in it afterwards. Views and query texts of versions that stay keep giving them; those of versions that went mean nothing any more.$comment$;
 
 CREATE VIEW delc.dataset_log AS
 SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,

@@ -89,6 +89,7 @@ REVOKE EXECUTE ON FUNCTION
     delc.append_dataset,
     delc.split_dataset,
     delc.revert_dataset,
+    delc.sample_dataset,
     delc.merge_dataset,
     delc.drop_dataset_version,
     delc.prune_dataset,
@@ -106,6 +107,7 @@ GRANT EXECUTE ON FUNCTION
     delc.append_dataset,
     delc.split_dataset,
     delc.revert_dataset,
+    delc.sample_dataset,
     delc.merge_dataset,
     delc.drop_dataset_version,
     delc.prune_dataset,
@@ -140,3 +142,7 @@ GRANT EXECUTE ON FUNCTION
     delc.export_onnx,
     delc.export_parameters
 TO delc_trainer;
+
+-- What the text of a version's query calls, in a view too, which anybody may have been given: a view's functions run with the rights of
+-- its reader. They read nothing but what they are handed.
+GRANT EXECUTE ON FUNCTION delc.row_set_contains, delc.row_set_union TO PUBLIC;

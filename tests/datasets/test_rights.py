@@ -100,7 +100,7 @@ def test_nobody_writes_to_the_store(alice: str, fresh_db: Connection, connect_as
         "INSERT INTO delc_data.d1 (delc_row, delc_version, delc_split) VALUES (0, 1, 't')",
         "UPDATE delc_data.d1 SET age = 1",
         "DELETE FROM delc_data.d1",
-        "INSERT INTO delc_data.d1_removed VALUES (1, 1)",
+        "INSERT INTO delc_data.d1_removed VALUES (1, '')",
         "DELETE FROM delc_data.d1_removed",
         "TRUNCATE delc_data.d1",
         "DROP TABLE delc_data.d1",

@@ -1,5 +1,5 @@
 """What openGauss promises of its data snapshots (create, publish, archive, sample, purge, and what they refuse),
-asked of versions of data sets: publishing is a tag, archiving is dropping it, sampling is a data set from a version.
+asked of versions of data sets: publishing is a tag, archiving is dropping it, sampling is `sample_dataset`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from support.cluster import Connection
-from support.datasets import call, commit, create, keys, make_customers, query_text, read, value
+from support.datasets import call, commit, create, keys, make_customers, read, value
 
 
 @pytest.fixture
@@ -30,10 +30,18 @@ def test_a_snapshot_is_made_from_a_snapshot_by_changes(customers: Connection) ->
     assert [row[2] for row in read(customers, "customers") if row[0] == 9] == [18]
 
 
-def test_a_snapshot_is_sampled(customers: Connection) -> None:
-    text = query_text(customers, "customers@1")
-    create(customers, "sample", f"SELECT * FROM ({text}) AS r WHERE mod(hashint4(id), 10) = 0", key="id")
-    assert 0 < len(read(customers, "sample")) < 40
+def test_a_snapshot_is_sampled_within_each_class(customers: Connection) -> None:
+    create(customers, "by region", "SELECT id, region, age FROM customers", key="id", target="region")
+    call(customers, "sample_dataset", version="by region@1", name="by region@sample", fraction=0.2)
+    drawn = read(customers, "by region@sample")
+    assert all(4 <= sum(row[1] == f"region {i}" for row in drawn) <= 6 for i in range(4))
+    assert len(drawn) == 20
+    assert set(drawn) < set(read(customers, "by region@1"))
+
+
+def test_a_snapshot_is_sampled_into_a_table_of_its_own(customers: Connection) -> None:
+    call(customers, "sample_dataset", version="customers@1", name="sample", fraction=0.1)
+    assert len(keys(customers, "sample")) == 10
     assert set(keys(customers, "sample")) < set(keys(customers, "customers@1"))
 
 

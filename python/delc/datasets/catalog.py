@@ -129,6 +129,22 @@ def lock_dataset(name: str) -> Dataset:
     return Dataset(found["id"], found["name"], found["owner"], found["last_number"], found)
 
 
+def touch(dataset_id: int) -> None:
+    """Leaves a mark that the store is another: who commits in an older snapshot, in which it would be empty, gets an
+    error to try again after.
+    """
+    with queries.as_owner():
+        queries.execute("UPDATE delc.datasets SET last_number = last_number WHERE id = $1", dataset_id)
+
+
+def find_dataset(dataset_id: int) -> Dataset:
+    """A data set that there is, not locked."""
+    with queries.as_owner():
+        found = queries.row("SELECT * FROM delc.datasets WHERE id = $1", dataset_id)
+    assert found is not None
+    return Dataset(found["id"], found["name"], found["owner"], found["last_number"], found)
+
+
 def unknown_dataset(name: str) -> UndefinedObject:
     """The error for a data set that does not exist."""
     with queries.as_owner():

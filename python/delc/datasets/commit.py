@@ -7,14 +7,21 @@ from typing import Any
 from delc.datasets import evolution, writing
 from delc.datasets.columns import describe_columns
 from delc.datasets.difference import Change
-from delc.datasets.source import find_source, is_unique
+from delc.datasets.source import find_source, is_sample, is_unique
 from delc.log.runs import Run
+from delc.server.errors import WrongState
 
 
 def commit(run: Run, name: str, message: str | None) -> dict[str, Any]:
     """Makes the next version; the row that ``delc.commit_dataset`` returns."""
     target = writing.begin(name)
-    source = find_source(target.dataset.fields["source"])
+    stored = target.dataset.fields["source"]
+    if is_sample(stored):
+        raise WrongState(
+            f'data set "{target.dataset.name}" is a {stored}, which never changes',
+            hint="Change it with delc.correct_dataset() or delc.append_dataset(); or draw another sample.",
+        )
+    source = find_source(stored)
     found = describe_columns(source.query)
     shape = evolution.shape_of(target.latest, found)
     defined = writing.define(

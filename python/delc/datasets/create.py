@@ -19,15 +19,28 @@ from delc.server.errors import InvalidParameter
 def create(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
     """Makes the data set; the row that ``delc.create_dataset`` returns."""
     name = names.check_new(arguments["name"])
-    defined = define(arguments)
-    dataset_id = catalog.insert_dataset(name, defined, run.username, arguments["description"])
+    return make(run, name, define(arguments), arguments["message"], arguments["description"])
+
+
+def make(
+    run: Run,
+    name: str,
+    defined: Definition,
+    message: str | None,
+    description: str | None = None,
+    kind: str = "acquisition",
+    *,
+    has_split: bool = False,
+) -> dict[str, Any]:
+    """Makes a data set as it is defined; ``has_split``: the source says each row's split in a column delc_split."""
+    dataset_id = catalog.insert_dataset(name, defined, run.username, description)
     parts = layout.assign_parts(column.width for column in defined.columns)
     store.create_tables(dataset_id, name, defined.columns, parts)
     store.grant_reading(dataset_id, run.username)
 
     progress.report("taking rows")
     with store.writable(dataset_id), store.bulk_settings():
-        fill.fill(dataset_id, defined, parts)
+        fill.fill(dataset_id, defined, parts, has_split=has_split)
         progress.report("checking keys")
         counts = _checked_counts(name, dataset_id, defined, parts)
     progress.report("indexing")
@@ -36,8 +49,8 @@ def create(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
         dataset_id,
         fill.FIRST_NUMBER,
         run_id=run.id,
-        kind="acquisition",
-        message=arguments["message"],
+        kind=kind,
+        message=message,
         created_by=run.username,
         counts=counts,
         columns=column_records([QueryColumn(column.name, column.type) for column in defined.columns], parts),

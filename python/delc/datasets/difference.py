@@ -14,9 +14,8 @@ from delc.datasets import images
 from delc.datasets.columns import SourceColumn
 from delc.datasets.definition import Definition
 from delc.datasets.fill import insert_parts, row_order, split_letter
-from delc.datasets.layout import removed_name
 from delc.datasets.order import order_hash
-from delc.datasets.reading import StoredColumn, StoredRows, reading_query
+from delc.datasets.reading import StoredColumn, StoredRows, reading_query, remove_rows
 from delc.datasets.splits import SPLITS, Existing
 from delc.datasets.versions import DatasetVersion
 from delc.server import queries
@@ -58,8 +57,7 @@ def store_difference(latest: DatasetVersion, change: Change, number: int, last_r
         f"delc_source AS {kept} (SELECT source.*, true AS delc_here FROM (\n{definition.source.query}\n) AS source)",
         f"delc_latest AS NOT MATERIALIZED ({_latest(latest, definition)})",
         f"delc_difference AS MATERIALIZED ({_difference(change)})",
-        f"delc_removed AS (INSERT INTO {removed_name(latest.dataset_id)} (delc_row, delc_version)"
-        f" SELECT DISTINCT delc_old_row, {number} FROM delc_difference WHERE delc_old_row IS NOT NULL)",
+        f"delc_removed AS ({remove_rows(latest.dataset_id, number, _OLD_ROWS)})",
         f"delc_existing AS ({_existing(latest, definition)})",
         f"delc_added AS MATERIALIZED ({_added(change, number, last_row)})",
     ]
@@ -215,10 +213,14 @@ def _placed(definition: Definition) -> str:
 
 
 def _stratum(alias: str, definition: Definition) -> str:
+    return stratum_text(alias, definition.stratum)
+
+
+def stratum_text(alias: str, stratum: SourceColumn | None) -> str:
     """SQL for a row's stratum as a text that is never NULL; one and the same for all rows where there are no strata."""
-    if definition.stratum is None:
+    if stratum is None:
         return "'all'::pg_catalog.text"
-    text = f"('=' OPERATOR(pg_catalog.||) {alias}.{definition.stratum.quoted}::pg_catalog.text)"
+    text = f"('=' OPERATOR(pg_catalog.||) {alias}.{stratum.quoted}::pg_catalog.text)"
     return f"""COALESCE({text}, 'NULL') COLLATE pg_catalog."C\""""
 
 
@@ -233,6 +235,8 @@ def _equality_schema(column: SourceColumn) -> str:
         )
     return queries.quote_identifier(schema or "pg_catalog")
 
+
+_OLD_ROWS = "SELECT delc_old_row AS delc_row FROM delc_difference WHERE delc_old_row IS NOT NULL"
 
 _REPORT = """
     SELECT 'added' AS what, delc_split::pg_catalog.text AS split, pg_catalog.count(*) AS rows FROM delc_added GROUP BY 2

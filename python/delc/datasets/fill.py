@@ -14,9 +14,11 @@ from delc.server import queries
 FIRST_NUMBER = 1
 
 
-def fill(dataset_id: int, definition: Definition, parts: Sequence[int]) -> None:
-    """Inserts the rows, in the order of their numbers, each with its split. Runs as the caller."""
-    rows = _first_rows(definition)
+def fill(dataset_id: int, definition: Definition, parts: Sequence[int], *, has_split: bool = False) -> None:
+    """Inserts the rows, in the order of their numbers, each with its split, which the source says in a column
+    delc_split (``has_split``) or which is dealt. Runs as the caller.
+    """
+    rows = _first_rows(definition, has_split=has_split)
     columns = [StoredColumn(column.quoted, part) for column, part in zip(definition.columns, parts, strict=True)]
     if max(parts) == 1:
         inserts = insert_parts(dataset_id, columns, f"({rows}) AS delc_rows")
@@ -50,11 +52,12 @@ def _place(definition: Definition) -> str:
     return "placed.delc_place" if definition.stratum else "placed.delc_row"
 
 
-def _first_rows(definition: Definition) -> str:
+def _first_rows(definition: Definition, *, has_split: bool) -> str:
     columns = ", ".join(f"placed.{column.quoted}" for column in definition.columns)
     order = row_order("placed", definition)
     number = f"pg_catalog.row_number() OVER (ORDER BY {order})" if definition.stratum else "placed.delc_row"
-    split = split_letter("placed", _place(definition), definition, Existing())
+    dealt = split_letter("placed", _place(definition), definition, Existing())
+    split = "placed.delc_split" if has_split else dealt
     return (
         f"SELECT {number} AS delc_row, {FIRST_NUMBER} AS delc_version, {split} AS delc_split, {columns}"
         f" FROM ({_placed(definition)}) AS placed ORDER BY {order}"

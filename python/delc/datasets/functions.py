@@ -15,6 +15,7 @@ from delc.datasets import (
     references,
     row_history,
     row_types,
+    sampling,
     summary,
     versions,
 )
@@ -95,6 +96,29 @@ def revert_dataset(name: str, version: str, message: str | None) -> dict[str, An
     arguments = {"name": name, "version": version, "message": message}
     with running("revert_dataset", subject=str(name), arguments=arguments) as run:
         return by_hand.revert(run, name, version, message)
+
+
+def sample_dataset(
+    version: str,
+    name: str,
+    fraction: float | None,
+    rows: int | None,
+    stratify: bool,
+    seed: int,
+    message: str | None,
+) -> dict[str, Any]:
+    """Draws rows as a version on a new branch or a new data set; the row that ``delc.sample_dataset`` returns."""
+    arguments = {
+        "version": version,
+        "name": name,
+        "fraction": fraction,
+        "rows": rows,
+        "stratify": stratify,
+        "seed": seed,
+        "message": message,
+    }
+    with running("sample_dataset", subject=str(version), arguments=arguments, seed=seed) as run:
+        return sampling.sample(run, version, name, fraction, rows, stratify, seed, message)
 
 
 def branch_dataset(version: str, branch: str) -> str:

@@ -14,8 +14,8 @@ from delc.datasets.columns import SourceColumn
 from delc.datasets.comparing import jsonb_object, split_name, stored_columns
 from delc.datasets.delta import read_resolutions
 from delc.datasets.difference import same_key
-from delc.datasets.layout import part_name, removed_name
-from delc.datasets.reading import StoredRows, is_removed, reading_query
+from delc.datasets.layout import part_name
+from delc.datasets.reading import StoredRows, is_removed, reading_query, remove_rows
 from delc.datasets.splits import SPLITS
 from delc.datasets.versions import DatasetVersion
 from delc.datasets.writing import Origin, Target
@@ -191,11 +191,11 @@ def _store(into: Target, merge: _Merge, steps: str) -> catalog.Counts:
         " delc_side AS (SELECT choice.row AS winner, side.row FROM delc_choice AS choice"
         " CROSS JOIN LATERAL (VALUES (choice.ours), (choice.theirs)) AS side(row) WHERE side.row IS NOT NULL)"
     )
-    gone = (
-        f"INSERT INTO {removed_name(dataset_id)} (delc_row, delc_version)"
-        f" SELECT DISTINCT side.row, {number} FROM delc_side AS side"
+    losers = (
+        "SELECT side.row AS delc_row FROM delc_side AS side"
         f" WHERE (side.winner IS NULL OR side.winner <> side.row) AND {visible}"
     )
+    gone = remove_rows(dataset_id, number, losers)
     back = f"SELECT choice.row FROM delc_choice AS choice WHERE {is_removed(merge.union, 'choice.row')}"
     numbered = (
         f"SELECT {into.last_row} + pg_catalog.row_number() OVER (ORDER BY back.row) AS delc_row, back.row FROM"

@@ -125,6 +125,7 @@ def _apply(dataset: catalog.Dataset, history: _History) -> int:
     """Rewrites the store and the catalog; how many rows went."""
     progress.report("rewriting rows")
     rows = store.rewrite(dataset.id, history.into)
+    catalog.touch(dataset.id)
     _delete_versions(dataset.id, history.into)
     with queries.as_owner():
         for number, parents in history.parents.items():

@@ -85,10 +85,22 @@ def _joins(dataset_id: int, parts: Iterable[int]) -> str:
 
 
 def is_removed(stored: StoredRows, row: str = "d.delc_row") -> str:
-    """SQL for whether one of the versions left the row out."""
+    """SQL for whether one of the versions left the row out.
+
+    The sets that they left out are brought together once, and then asked about each row.
+    """
+    union = (
+        f"SELECT delc.row_set_union(r.delc_rows) FROM {removed_name(stored.dataset_id)} AS r"
+        f" WHERE {in_numbers('r.delc_version', stored.numbers)}"
+    )
+    return f"delc.row_set_contains(({union}), {row})"
+
+
+def remove_rows(dataset_id: int, number: int, rows: str) -> str:
+    """SQL that stores which rows version ``number`` leaves out: those that ``rows``, a query of delc_row, gives."""
     return (
-        f"EXISTS (SELECT FROM {removed_name(stored.dataset_id)} AS r"
-        f" WHERE r.delc_row = {row} AND ({in_numbers('r.delc_version', stored.numbers)}))"
+        f"INSERT INTO {removed_name(dataset_id)} (delc_version, delc_rows)"
+        f" SELECT {number}, delc.row_set(gone.delc_row) FROM ({rows}) AS gone HAVING pg_catalog.count(*) > 0"
     )
 
 

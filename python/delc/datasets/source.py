@@ -22,6 +22,9 @@ _READABLE = {
 }
 
 
+_SAMPLE = "sample of "
+
+
 @dataclass(frozen=True)
 class Source:
     """A source as it is stored with the data set.
@@ -49,6 +52,16 @@ def find_source(text: str | None) -> Source:
             hint="Put a name that is not in small letters in double quotes: '\"Customers 2024\"'.",
         )
     return Source(text, _query(text))
+
+
+def sample_text(version: str) -> str:
+    """What stands as the source of a data set that is a sample of a version; neither a relation nor a query."""
+    return f"{_SAMPLE}{version}"
+
+
+def is_sample(text: str) -> bool:
+    """Whether a stored source says that the data set is a sample; names of relations have their schema."""
+    return text.startswith(_SAMPLE)
 
 
 def _query(text: str) -> str:

@@ -36,8 +36,8 @@ def create_tables(dataset_id: int, dataset: str, columns: Sequence[SourceColumn]
                 table, f'Rows of the data set "{dataset}"' + (f", columns of part {part}" if part > 1 else ""), own
             )
         removed = removed_name(dataset_id)
-        # Without an index, which would double it: whoever reads a version reads all of it.
-        queries.execute(f"CREATE TABLE {removed} (delc_row bigint NOT NULL, delc_version integer NOT NULL)")
+        # Without an index, which would be most of it: it has one row for each version.
+        queries.execute(f"CREATE TABLE {removed} (delc_version integer NOT NULL, delc_rows bytea NOT NULL)")
         queries.execute(f"ALTER TABLE {removed} OWNER TO {_STORE_OWNER}")
         _comment(removed, f'Rows that versions of the data set "{dataset}" leave out', [])
 
@@ -153,8 +153,10 @@ def changes(dataset_id: int, number: int) -> tuple[int, int]:
     """How many rows a version added, and how many it left out."""
     with queries.as_owner():
         tables = (part_name(dataset_id, 1), removed_name(dataset_id))
+        counts = ("count(*)", "COALESCE(sum(delc.row_set_count(delc_rows)), 0)::int8")
         added, removed = (
-            queries.value(f"SELECT count(*) FROM {table} WHERE delc_version = {int(number)}") for table in tables
+            queries.value(f"SELECT {count} FROM {table} WHERE delc_version = {int(number)}")
+            for table, count in zip(tables, counts, strict=True)
         )
     return added, removed
 
@@ -170,28 +172,34 @@ def rewrite(dataset_id: int, into: Mapping[int, int | None]) -> int:
         first, removed = part_name(dataset_id, 1), removed_name(dataset_id)
         row_version, removed_version = (_mapped(f"{alias}.delc_version", into) for alias in ("d", "r"))
         before: int = queries.value(f"SELECT count(*) FROM {first}")
-        # A row is gone with its version, or where the version that takes it leaves it out as well.
         queries.execute(
-            f"DELETE FROM {removed} AS r WHERE {removed_version} IS NULL"
-            f" OR NOT EXISTS (SELECT FROM {first} AS d WHERE d.delc_row = r.delc_row AND {row_version} IS NOT NULL)"
+            "CREATE TEMPORARY TABLE delc_removed ON COMMIT DROP AS SELECT DISTINCT member.delc_row,"
+            f" {removed_version} AS delc_version FROM {removed} AS r"
+            " CROSS JOIN LATERAL delc.row_set_members(r.delc_rows) AS member(delc_row)"
+            f" WHERE {removed_version} IS NOT NULL"
         )
+        # A row is gone with its version, or where the version that takes it leaves it out as well.
         dead = (
-            f"{row_version} IS NULL OR EXISTS (SELECT FROM {removed} AS r"
-            f" WHERE r.delc_row = d.delc_row AND {removed_version} = {row_version})"
+            f"{row_version} IS NULL OR EXISTS (SELECT FROM pg_temp.delc_removed AS r"
+            f" WHERE r.delc_row = d.delc_row AND r.delc_version = {row_version})"
         )
         kept = f"SELECT d.delc_row FROM {first} AS d WHERE NOT ({dead})"
         queries.execute(f"CREATE TEMPORARY TABLE delc_kept ON COMMIT DROP AS {kept}")
         for part in range(1, count_parts(dataset_id) + 1):
             _refill(part_name(dataset_id, part), row_version if part == 1 else None)
-        _refill(removed, removed_version)
+        queries.execute(f"TRUNCATE {removed}")
+        queries.execute(
+            f"INSERT INTO {removed} (delc_version, delc_rows) SELECT r.delc_version, delc.row_set(r.delc_row)"
+            " FROM pg_temp.delc_removed AS r JOIN pg_temp.delc_kept AS kept ON kept.delc_row = r.delc_row"
+            " GROUP BY r.delc_version ORDER BY r.delc_version"
+        )
         after: int = queries.value(f"SELECT count(*) FROM {first}")
-        queries.execute("DROP TABLE pg_temp.delc_kept")
+        queries.execute("DROP TABLE pg_temp.delc_kept, pg_temp.delc_removed")
     return before - after
 
 
 def _refill(table: str, version: str | None) -> None:
-    """Leaves the rows of delc_kept in a table, in their order, with their new versions."""
-    alias = "r" if table.endswith("_removed") else "d"
+    """Leaves the rows of delc_kept in a part, in their order, with their new versions."""
     columns = [
         row["name"]
         for row in queries.rows(
@@ -200,12 +208,10 @@ def _refill(table: str, version: str | None) -> None:
             table,
         )
     ]
-    selected = [version if version and name == "delc_version" else f"{alias}.{name}" for name in columns]
-    distinct = "DISTINCT " if alias == "r" else ""
+    selected = [version if version and name == "delc_version" else f"d.{name}" for name in columns]
     queries.execute(
-        f"CREATE TEMPORARY TABLE delc_rows ON COMMIT DROP AS"
-        f" SELECT {distinct}{', '.join(selected)} FROM {table} AS {alias}"
-        f" JOIN pg_temp.delc_kept AS kept ON kept.delc_row = {alias}.delc_row ORDER BY {alias}.delc_row"
+        f"CREATE TEMPORARY TABLE delc_rows ON COMMIT DROP AS SELECT {', '.join(selected)} FROM {table} AS d"
+        " JOIN pg_temp.delc_kept AS kept ON kept.delc_row = d.delc_row ORDER BY d.delc_row"
     )
     queries.execute(f"TRUNCATE {table}")
     queries.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM pg_temp.delc_rows")

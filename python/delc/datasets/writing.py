@@ -89,7 +89,21 @@ def define(
     target: Target, source: Source, described: dict[str, SourceColumn], order: Sequence[str], *, keys_are_sure: bool
 ) -> Definition:
     """The data set as it was defined, with rows from ``source`` and the columns named in ``order``."""
-    fields, latest = target.dataset.fields, target.latest
+    return define_fields(
+        target.dataset.fields, target.latest, source, described, order, keys_are_sure=keys_are_sure
+    )
+
+
+def define_fields(
+    fields: dict[str, Any],
+    latest: DatasetVersion,
+    source: Source,
+    described: dict[str, SourceColumn],
+    order: Sequence[str],
+    *,
+    keys_are_sure: bool,
+) -> Definition:
+    """The data set of ``latest`` as its row of ``delc.datasets`` (``fields``) defines it."""
     targets = tuple(described[name] for name in latest.target_columns)
     return Definition(
         source=source,

@@ -119,9 +119,3 @@ def test_damaged_sets_are_errors_or_sets(db: Connection, data: st.DataObject) ->
                 value(db, statement, bytes(made))
         except psycopg.errors.DataCorrupted:
             pass
-
-
-@pytest.mark.parametrize("call", ["row_set_add(NULL, 1)", "row_set_union_add(NULL, NULL)", "row_set_final(NULL)"])
-def test_the_parts_of_the_aggregates_are_not_called_alone(db: Connection, call: str) -> None:
-    with pytest.raises(psycopg.errors.Error, match="called outside of an aggregate"):
-        value(db, f"SELECT delc.{call}")

@@ -1,6 +1,7 @@
 """Whether two rows are stored alike: SQL that compares them by image, value by value.
 
-So numbers that are equal and still differ (0 and -0, 1.0 and 1.00) are seen, and types without equality can be compared.
+So numbers that are equal and still differ (0 and -0, 1.0 and 1.00) are told apart, and types without equality can be
+compared.
 """
 
 from __future__ import annotations

@@ -385,7 +385,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("models.lineage_of", kind, name, direction)
 $$;
 COMMENT ON FUNCTION delc.lineage_of(text, text, text) IS
-$comment$Everything that something was made of (up), and everything that came of it (down), at any depth, nearest first. kind: model, dataset or run; name: a version, such as digits@3, or a run's id. relation says how it is related to related_to, which is one step nearer. delc.lineage_edges has the single steps.$comment$;
+$comment$Everything that something was made of (up), and everything that came of it (down), at any depth, nearest first. kind: model, dataset or run; name: a version, such as digits@3, or a run's id. relation says how it is related to related_to, which is one step nearer. delc.lineage_edges has the single steps; delc.row_history() and delc.models_of_row() say the same of single rows.$comment$;
 
 CREATE FUNCTION delc.models_of_row(dataset text, key jsonb)
 RETURNS TABLE (
@@ -399,7 +399,7 @@ $$;
 COMMENT ON FUNCTION delc.models_of_row(text, jsonb) IS
 $comment$The versions of models that one row of a data set has been used for, with the version of the data set and the state in which it was; dataset and key as for delc.row_history().
 
-use: trained (it was in the training split of the version that the model was trained on), validated (in its validation split, which decides when training stops), held out (in its test split), or evaluated (a stored evaluation read it). via: the version that was trained on the row, where model was only made from that one, at any depth: a warm start, copy, merge or import. run_id: the run that made the version, or measured it.$comment$;
+use: trained (it was in the training split of the version that the model was trained on), validated (in its validation split, which decides when training stops), held out (in its test split), or evaluated (a stored evaluation read it). via: the version that was trained on the row, where model was only made from that one, at any depth: a warm start, copy, merge or import. Data sets that were drawn from this one as samples (delc.sample_dataset) are asked too; a notice tells of those that the caller may not read. run_id: the run that made the version, or measured it.$comment$;
 
 CREATE FUNCTION delc.training_query(model text, split text DEFAULT NULL)
 RETURNS text

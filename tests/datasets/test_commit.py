@@ -139,8 +139,9 @@ def test_a_source_that_is_gone_is_named(db: Connection) -> None:
     make_customers(db)
     create(db, "customers", "customers")
     db.execute("DROP TABLE customers")
-    with pytest.raises(psycopg.errors.UndefinedObject, match=r'no relation "public\.customers"'):
+    with pytest.raises(psycopg.errors.UndefinedObject, match=r'no relation "public\.customers"') as error:
         commit(db, "customers")
+    assert "Give the relation its name back, or make versions by hand" in str(error.value.diag.message_hint)
 
 
 def without_primary_key(db: Connection) -> None:

@@ -131,6 +131,11 @@ def test_disagreement_of_numbers_has_a_tolerance(db: Connection) -> None:
     assert "different tasks" in message(failure(db, "SELECT delc.diff_predictions('m', 'price', 'price')"))
 
 
+def test_an_error_from_inside_of_a_query_is_told_once(db: Connection) -> None:
+    text = message(failure(db, "SELECT delc.diff_predictions('m@1', 'm@2', 'SELECT 1 AS id, ''a'' AS species')"))
+    assert text.startswith('delc: column "')
+
+
 def test_disagreement_of_several_labels_compares_their_sets(db: Connection) -> None:
     expected = value(
         db, "SELECT count(*) FROM topics AS t WHERE delc.predict('flags@1', t) <> delc.predict('flags', t)"

@@ -110,6 +110,38 @@ def test_versions_of_a_data_set_are_asked_alone(db: Connection) -> None:
     assert found == [("m@1",), ("copy@1",), ("merged@1",)]
 
 
+def test_models_of_a_sample_are_models_of_its_rows(db: Connection) -> None:
+    db.execute("SELECT * FROM delc.sample_dataset('flowers@2', 'few', fraction => 0.5)")
+    db.execute("SELECT * FROM delc.sample_dataset('flowers@2', 'flowers@half', fraction => 0.5)")
+    for dataset_name, model in (("few", "small"), ("flowers@half", "half")):
+        db.execute(train(model, dataset_name, **QUICK))
+    ids = {
+        name: {found for found, *_ in rows(db, value(db, "SELECT delc.dataset_query(%s, 'train')", name))}
+        for name in ("flowers@2", "few", "flowers@half")
+    }
+    assert ids["few"] == ids["flowers@half"] < ids["flowers@2"]
+    inside, outside = min(ids["few"]), min(ids["flowers@2"] - ids["few"])
+    assert {("small@1", "trained", "train", "few@1", None), ("half@1", "trained", "train", "flowers@3", None)} <= set(
+        uses(db, inside)
+    )
+    assert not {model for model, *_ in uses(db, outside)} & {"small@1", "half@1"}
+
+
+def test_a_sample_that_may_not_be_read_is_told(
+    new_role: Callable[..., str], connect_as: Callable[..., Connection], fresh_db: Connection
+) -> None:
+    fresh_db.execute(FLOWERS)
+    fresh_db.execute(dataset("flowers", "flowers", "species"))
+    fresh_db.execute("SELECT * FROM delc.sample_dataset('flowers', 'few', rows => 10)")
+    role = new_role("delc_user")
+    fresh_db.execute("SELECT delc.grant_dataset('flowers', %s)", (role,))
+    reader = connect_as(role)
+    notices: list[str] = []
+    reader.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    assert rows(reader, "SELECT * FROM delc.models_of_row('flowers', '1')") == []
+    assert notices == ['models of data set "few", a sample, are not listed, because you may not read it']
+
+
 # ---- and back ----
 
 

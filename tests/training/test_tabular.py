@@ -221,6 +221,11 @@ def test_a_missing_column_is_named_with_the_nearest(db: Connection) -> None:
     assert 'Did you mean "regions"?' in message(error)
 
 
+def test_dropped_columns_are_not_listed_with_those_there_are(db: Connection) -> None:
+    db.execute("ALTER TABLE customers DROP COLUMN region")
+    assert ", ," not in message(failure(db, "SELECT delc.predict('churn', c) FROM customers AS c LIMIT 1"))
+
+
 def test_a_column_of_another_type_is_named_with_both_types(db: Connection) -> None:
     error = failure(db, f"SELECT delc.predict('churn', c) FROM {query(age='age::text')} AS c")
     assert error.sqlstate == "42804"

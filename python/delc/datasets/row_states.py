@@ -99,7 +99,8 @@ _HISTORY = """
            version.created_at::text AS created_at, version.run_id,
            ARRAY(SELECT base.number FROM delc.dataset_version_parents AS parent
                  JOIN delc.dataset_versions AS base ON base.id = parent.parent_id
-                 WHERE parent.version_id = version.id ORDER BY parent.position) AS parents,
+                 WHERE parent.version_id = version.id AND base.dataset_id = version.dataset_id
+                 ORDER BY parent.position) AS parents,
            ARRAY(SELECT ref.name FROM delc.dataset_refs AS ref
                  WHERE ref.version_id = version.id AND ref.kind = 'branch' ORDER BY ref.name) AS branches
     FROM delc.dataset_versions AS version

@@ -172,10 +172,11 @@ class _Places:
 
     def _missing(self, name: str, role: str) -> UndefinedObject:
         near = nearest(name, self.by_name)
+        alias = name.replace('"', '""')
         return UndefinedObject(
             f'column "{name}" ({role}) is missing from the query',
-            detail=f"The query's columns are: {_listed(column.name for column in self.query)}.",
-            hint=f'Did you mean "{near}"? Then select it AS "{name}".' if near else f'Select a column AS "{name}".',
+            detail=f"The query's columns are: {_listed(column.name for column in self.query if column.name)}.",
+            hint=f'Did you mean "{near}"? Then select it AS "{alias}".' if near else f'Select a column AS "{alias}".',
         )
 
     @staticmethod

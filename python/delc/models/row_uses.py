@@ -11,7 +11,8 @@ from typing import Any
 from delc.datasets import row_states
 from delc.datasets.row_search import State
 from delc.datasets.row_states import RowStates
-from delc.server import queries
+from delc.server import progress, queries
+from delc.server.errors import InsufficientPrivilege
 
 TRAINED, VALIDATED, HELD_OUT, EVALUATED = "trained", "validated", "held out", "evaluated"
 _USES = {"train": TRAINED, "validation": VALIDATED, "test": HELD_OUT}
@@ -21,9 +22,21 @@ Row = dict[str, Any]
 
 def models_of_row(dataset: str | None, key: str | None) -> Iterator[Row]:
     """The rows that ``delc.models_of_row`` returns: first what was trained on the row, then what was made from that,
-    then evaluations.
+    then evaluations; then the same of data sets that were drawn from this one as samples.
     """
     found = row_states.find(dataset, key)
+    yield from _uses(found)
+    having = [found.members[number].id for number, state in found.held.items() if state]
+    with queries.as_owner():
+        samples = [row["name"] for row in queries.rows(_SAMPLES, queries.typed(having, "bigint[]"))]
+    for sample in samples:
+        try:
+            yield from models_of_row(sample, key)
+        except InsufficientPrivilege:
+            progress.notice(f'models of data set "{sample}", a sample, are not listed, because you may not read it')
+
+
+def _uses(found: RowStates) -> Iterator[Row]:
     by_id = {found.members[number].id: (number, state) for number, state in found.held.items() if state}
     ids = queries.typed(list(by_id), "bigint[]")
     with queries.as_owner():
@@ -67,6 +80,18 @@ _TRAINED = """
     LEFT JOIN delc.runs AS run ON run.id = version.run_id
     WHERE version.dataset_version_id = ANY ($1)
     ORDER BY version.id
+"""
+
+_SAMPLES = """
+    SELECT DISTINCT dataset.name
+    FROM delc.run_inputs AS drawn_from
+    JOIN delc.runs AS run ON run.id = drawn_from.run_id AND run.operation = 'sample_dataset'
+    JOIN delc.run_outputs AS output ON output.run_id = run.id
+    JOIN delc.dataset_versions AS version ON version.id = output.dataset_version_id
+    JOIN delc.datasets AS dataset ON dataset.id = version.dataset_id
+    JOIN delc.dataset_versions AS source ON source.id = drawn_from.dataset_version_id
+    WHERE drawn_from.dataset_version_id = ANY ($1) AND source.dataset_id <> dataset.id
+    ORDER BY 1
 """
 
 _DERIVED = """

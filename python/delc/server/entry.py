@@ -32,7 +32,9 @@ def call(path: str, *arguments: Any) -> Any:
         raise _error_for_user(error.message, error.detail, error.hint, error.sqlstate) from None
     except plpy.SPIError as error:
         _, detail, hint, *_ = error.spidata
-        raise _error_for_user(str(error), detail, hint, sqlstate_of(error)) from None
+        # A function of this package inside of the query has put the name there already.
+        message = str(error).removeprefix(f"{_UserError.__name__}: ")
+        raise _error_for_user(message, detail, hint, sqlstate_of(error)) from None
 
 
 @cache

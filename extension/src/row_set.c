@@ -46,6 +46,9 @@
 #define BITMAP_FROM_STORED	(BITMAP_SIZE / 2)
 #define BITMAP_FROM_READING	128
 
+/* Sets that are brought together and take more bytes than this become one, so that memory is bounded. */
+#define UNITE_AT			((Size) 32 * 1024 * 1024)
+
 typedef struct RowSet
 {
 	const uint8 *data;			/* behind the length word */
@@ -496,9 +499,12 @@ delc_row_set_final(PG_FUNCTION_ARGS)
 
 typedef struct UnionState
 {
-	Chunk	   *chunks;			/* of all sets, which stay in the aggregate's context */
+	MemoryContext context;		/* what follows, and the sets that the chunks lie in */
+	Chunk	   *chunks;
 	Size		used;
 	Size		allocated;
+	Size		bytes;			/* of the sets */
+	Size		unite_at;		/* more bytes than this become one set */
 } UnionState;
 
 static int
@@ -508,40 +514,6 @@ compare_chunks(const void *a, const void *b)
 				right = ((const Chunk *) b)->number;
 
 	return (left > right) - (left < right);
-}
-
-PG_FUNCTION_INFO_V1(delc_row_set_union_add);
-Datum
-delc_row_set_union_add(PG_FUNCTION_ARGS)
-{
-	MemoryContext context = aggregate_context(fcinfo);
-	MemoryContext before;
-	UnionState *state = PG_ARGISNULL(0) ? NULL : (UnionState *) PG_GETARG_POINTER(0);
-	RowSet		set;
-
-	if (PG_ARGISNULL(1))
-	{
-		if (state == NULL)
-			PG_RETURN_NULL();
-		PG_RETURN_POINTER(state);
-	}
-	before = MemoryContextSwitchTo(context);
-	if (state == NULL)
-	{
-		state = palloc0(sizeof(UnionState));
-		state->allocated = 64;
-		state->chunks = palloc(state->allocated * sizeof(Chunk));
-	}
-	open_set(&set, PG_GETARG_BYTEA_P_COPY(1));
-	while (state->allocated - state->used < set.chunks)
-	{
-		state->allocated *= 2;
-		state->chunks = repalloc_huge(state->chunks, state->allocated * sizeof(Chunk));
-	}
-	for (uint32 i = 0; i < set.chunks; i++)
-		open_chunk(&state->chunks[state->used++], &set, i);
-	MemoryContextSwitchTo(before);
-	PG_RETURN_POINTER(state);
 }
 
 static void
@@ -561,19 +533,14 @@ add_to_bitmap(uint8 *bitmap, const Chunk *chunk)
 	}
 }
 
-PG_FUNCTION_INFO_V1(delc_row_set_union_final);
-Datum
-delc_row_set_union_final(PG_FUNCTION_ARGS)
+/* One set of all chunks, in the current memory context. */
+static bytea *
+unite_chunks(UnionState *state)
 {
-	UnionState *state;
 	StringInfoData buffer;
 	uint32		chunks = 0;
 	Size		next = 0;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	state = (UnionState *) PG_GETARG_POINTER(0);
 	qsort(state->chunks, state->used, sizeof(Chunk), compare_chunks);
 	for (Size i = 0; i < state->used; i++)
 		chunks += i == 0 || state->chunks[i].number != state->chunks[i - 1].number;
@@ -588,5 +555,82 @@ delc_row_set_union_final(PG_FUNCTION_ARGS)
 			add_to_bitmap(bitmap, &state->chunks[next]);
 		append_chunk(&buffer, i, number, bitmap, BITMAP_FROM_READING);
 	}
-	PG_RETURN_BYTEA_P(finish_set(&buffer));
+	return finish_set(&buffer);
+}
+
+/* Add a set that stays in the state's context. */
+static void
+add_chunks(UnionState *state, const bytea *value)
+{
+	RowSet		set;
+
+	open_set(&set, value);
+	while (state->allocated - state->used < set.chunks)
+	{
+		state->allocated *= 2;
+		state->chunks = repalloc_huge(state->chunks, state->allocated * sizeof(Chunk));
+	}
+	for (uint32 i = 0; i < set.chunks; i++)
+		open_chunk(&state->chunks[state->used++], &set, i);
+	state->bytes += VARSIZE_ANY(value);
+}
+
+/* Begin, in a context below parent, with the set that there is (or NULL). */
+static void
+begin_union(UnionState *state, MemoryContext parent, UnionState *former)
+{
+	MemoryContext before;
+
+	state->context = AllocSetContextCreate(parent, "delc sets of row numbers", ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(state->context);
+	state->allocated = 64;
+	state->used = 0;
+	state->bytes = 0;
+	state->chunks = palloc(state->allocated * sizeof(Chunk));
+	if (former != NULL)
+		add_chunks(state, unite_chunks(former));
+	state->unite_at = Max(UNITE_AT, 4 * state->bytes);
+	MemoryContextSwitchTo(before);
+}
+
+PG_FUNCTION_INFO_V1(delc_row_set_union_add);
+Datum
+delc_row_set_union_add(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = aggregate_context(fcinfo);
+	MemoryContext before;
+	UnionState *state = PG_ARGISNULL(0) ? NULL : (UnionState *) PG_GETARG_POINTER(0);
+
+	if (PG_ARGISNULL(1))
+	{
+		if (state == NULL)
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(state);
+	}
+	if (state == NULL)
+	{
+		state = MemoryContextAllocZero(context, sizeof(UnionState));
+		begin_union(state, context, NULL);
+	}
+	before = MemoryContextSwitchTo(state->context);
+	add_chunks(state, PG_GETARG_BYTEA_P_COPY(1));
+	MemoryContextSwitchTo(before);
+	if (state->bytes > state->unite_at)
+	{
+		UnionState	former = *state;
+
+		begin_union(state, context, &former);
+		MemoryContextDelete(former.context);
+	}
+	PG_RETURN_POINTER(state);
+}
+
+PG_FUNCTION_INFO_V1(delc_row_set_union_final);
+Datum
+delc_row_set_union_final(PG_FUNCTION_ARGS)
+{
+	(void) aggregate_context(fcinfo);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(unite_chunks((UnionState *) PG_GETARG_POINTER(0)));
 }

@@ -70,6 +70,18 @@ def test_dense_and_sparse_sets_are_alike(db: Connection, step: int) -> None:
     db.execute("DROP TABLE made")
 
 
+def test_a_union_of_many_large_sets_is_as_that_of_few(db: Connection) -> None:
+    # 320 sets of 128 kB: more than is kept side by side.
+    union = (
+        "SELECT delc.row_set_union(CASE WHEN mod(n, 2) = 0 THEN even ELSE third END) FROM generate_series(1, 320) AS n,"
+        " (SELECT delc.row_set(i) AS even FROM generate_series(0, 1000000, 2) AS i) AS a,"
+        " (SELECT delc.row_set(i) AS third FROM generate_series(0, 1000000, 3) AS i) AS b"
+    )
+    assert value(db, f"SELECT delc.row_set_count(({union}))") == 666_668
+    wrong = f"delc.row_set_contains(({union}), i) <> (mod(i, 2) = 0 OR mod(i, 3) = 0)"
+    assert value(db, f"SELECT count(*) FROM generate_series(0, 1000100) AS i WHERE i <= 1000000 AND {wrong}") == 0
+
+
 def test_a_scattered_set_takes_two_bytes_for_a_row(db: Connection) -> None:
     size = value(db, "SELECT length(delc.row_set(i)) FROM generate_series(1, 1000000, 100) AS i")
     assert size < 2 * 10_000 + 16 * 13 + 16

@@ -393,3 +393,49 @@ CREATE AGGREGATE delc.stack(delc.tensor) (
 );
 COMMENT ON AGGREGATE delc.stack(delc.tensor) IS
 'Stacks tensors of the same dtype and shape along a new first axis, in the order of the rows: use stack(value ORDER BY key). A NULL is an error; NULL for no rows. The result holds at most 128 MiB.';
+
+-- Deltas: a tensor as its difference from another.
+
+CREATE FUNCTION delc.tensor_delta(base delc.tensor, target delc.tensor, method text DEFAULT 'sub', grandbase delc.tensor DEFAULT NULL)
+    RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_delta' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_delta(delc.tensor, delc.tensor, text, delc.tensor) IS
+'What leads from base to target, two tensors of one dtype, as a value of type tensor that only delc.apply_delta and delc.restore read. No bit is lost. method sub (integer differences of the bit patterns in the order of the numbers) is the smallest; of planes (differences of each byte plane) the first planes can be read alone, for any number of deltas in a row; xor is there for comparison. grandbase, the base''s own base, lets sub continue the movement from it to the base where that pays; it is needed again to apply the delta if so. Where the shapes differ, what both have, the leading corner of every dimension, is a difference and the rest is whole. NULL if base, target or method is.';
+
+CREATE FUNCTION delc.apply_delta(base delc.tensor, delta delc.tensor, grandbase delc.tensor DEFAULT NULL)
+    RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_apply_delta' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.apply_delta(delc.tensor, delc.tensor, delc.tensor) IS
+'The tensor that a delta leads to from its base, bit for bit. Checksums tell another base, or a damaged delta, from the right one. grandbase is the one that the delta was made with, if any. NULL if base or delta is.';
+
+CREATE FUNCTION delc.is_delta(value delc.tensor) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'delc_tensor_is_delta' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.is_delta(delc.tensor) IS
+'Whether a value is a delta, made by delc.tensor_delta. Reads the header only.';
+
+CREATE FUNCTION delc.encoded(value delc.tensor) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'delc_tensor_encoded' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.encoded(delc.tensor) IS
+'A tensor or a delta as the bytes that are stored of it.';
+
+CREATE FUNCTION delc.tensor_restore_step(internal, delc.tensor) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_restore_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_restore_step(internal, delc.tensor) IS 'Transition of restore(tensor).';
+CREATE FUNCTION delc.tensor_restore_step(internal, delc.tensor, integer) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_tensor_restore_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_restore_step(internal, delc.tensor, integer) IS 'Transition of restore(tensor, planes).';
+CREATE FUNCTION delc.tensor_restore_final(internal) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_restore_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION delc.tensor_restore_final(internal) IS 'Result of restore.';
+CREATE AGGREGATE delc.restore(delc.tensor) (
+    SFUNC = delc.tensor_restore_step, STYPE = internal, FINALFUNC = delc.tensor_restore_final,
+    FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.restore(delc.tensor) IS
+'The last value of a chain: a whole tensor, a delta from it, a delta from what that leads to, and so on, in the order of the rows: use restore(value ORDER BY hop). Takes the memory of two tensors, however long the chain. A NULL is an error; NULL for no rows.';
+CREATE AGGREGATE delc.restore(delc.tensor, integer) (
+    SFUNC = delc.tensor_restore_step, STYPE = internal, FINALFUNC = delc.tensor_restore_final,
+    FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE delc.restore(delc.tensor, integer) IS
+'The first planes (bytes of each element, most significant first) of the last value of a chain of deltas of method planes or xor; the bytes below are zero. Reads only those planes of the stored values: use restore(value, 2 ORDER BY hop).';

@@ -14,6 +14,8 @@
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "access/detoast.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "server.h"
 
@@ -83,12 +85,33 @@ pstrdup(const char *text)
 	return strcpy(palloc(strlen(text) + 1), text);
 }
 
+/* There is one context. */
+MemoryContext CurrentMemoryContext = NULL;
+
+void *
+MemoryContextAlloc(MemoryContext context, Size size)
+{
+	return palloc(size);
+}
+
+void *
+MemoryContextAllocZero(MemoryContext context, Size size)
+{
+	return palloc0(size);
+}
+
 void
 release_all(void)
 {
 	while (allocations.next != &allocations)
 		pfree(allocations.next->bytes);
 }
+
+/* ---- interrupts: there are none ---- */
+
+volatile sig_atomic_t InterruptPending = false;
+volatile sig_atomic_t QueryCancelPending = false;
+volatile sig_atomic_t ProcDiePending = false;
 
 /* ---- errors ---- */
 

@@ -3,7 +3,7 @@
  *	  The stored tensor: parsing and writing its header, building it from dense
  *	  numbers, cutting it down to its first planes.
  */
-#include "tensor_format.h"
+#include "delta.h"
 
 #include "access/detoast.h"
 
@@ -112,6 +112,12 @@ check_fixed_part(const unsigned char *bytes, int64 total, int sqlstate)
 		damaged(sqlstate, "It has %d planes, %s has %d.", bytes[5],
 				delc_dtype_name(bytes[3]), delc_dtype_size(bytes[3]));
 	memcpy(&flags, bytes + 6, 2);
+	if (flags == TENSOR_FLAG_DELTA)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a delta between tensors cannot be used as a tensor"),
+				 errdetail("Its numbers exist only together with those of its base."),
+				 errhint("Use delc.apply_delta(base, delta) or delc.restore(value ORDER BY hop).")));
 	if (flags != 0)
 		damaged(sqlstate, "It has the unknown flags %04X.", flags);
 }
@@ -469,6 +475,15 @@ delc_tensor_verify(const struct varlena *value)
 	TensorLayout layout;
 	const char *bytes = VARDATA_ANY(value);
 
+	/* what is behind a delta's header can be read with its base only, and is checked then */
+	if (delc_is_delta(PointerGetDatum(value)))
+	{
+		DeltaLayout delta;
+
+		delc_delta_parse(&delta, bytes, VARSIZE_ANY_EXHDR(value),
+						 ERRCODE_INVALID_BINARY_REPRESENTATION);
+		return;
+	}
 	delc_layout_parse(&layout, bytes, VARSIZE_ANY_EXHDR(value),
 					  ERRCODE_INVALID_BINARY_REPRESENTATION);
 	for (int p = 0; p < layout.planes; p++)

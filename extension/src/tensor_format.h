@@ -27,9 +27,9 @@
  * value, so the first k planes are a prefix of it.
  *
  * Version 1 readers refuse other versions, set flags, other widths and unknown
- * encodings.  These are the places where the format will grow: flag bit 0 is
- * reserved for a delta (the value is an encoded difference, an operator
- * follows the directory), bit 1 for a checksum of the decoded value; widths
+ * encodings.  Flag bit 0 marks a delta, which is no tensor by itself and is
+ * described in delta.h.  These are the places where the format will grow: flag
+ * bit 1 is reserved for a checksum of the decoded value; widths
  * below 8 are for planes of half bytes; further encodings for an entropy
  * coder of our own.
  */

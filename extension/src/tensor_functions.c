@@ -6,7 +6,7 @@
  * The arguments are taken as raw Datums: PG_GETARG macros that detoast would
  * fetch the whole value where its header is enough.
  */
-#include "tensor_format.h"
+#include "delta.h"
 
 #include "access/detoast.h"
 #include "catalog/pg_type.h"
@@ -20,7 +20,7 @@ delc_tensor_dtype(PG_FUNCTION_ARGS)
 {
 	DelcTensorHeader header;
 
-	delc_tensor_header(PG_GETARG_DATUM(0), &header);
+	delc_value_header(PG_GETARG_DATUM(0), &header);
 	PG_RETURN_TEXT_P(cstring_to_text(delc_dtype_name(header.dtype)));
 }
 
@@ -31,7 +31,7 @@ delc_tensor_shape(PG_FUNCTION_ARGS)
 	DelcTensorHeader header;
 	Datum		dims[TENSOR_MAX_RANK];
 
-	delc_tensor_header(PG_GETARG_DATUM(0), &header);
+	delc_value_header(PG_GETARG_DATUM(0), &header);
 	for (int axis = 0; axis < header.rank; axis++)
 		dims[axis] = Int64GetDatum(header.dims[axis]);
 	PG_RETURN_ARRAYTYPE_P(construct_array(dims, header.rank, INT8OID, sizeof(int64),
@@ -44,7 +44,7 @@ delc_tensor_rank(PG_FUNCTION_ARGS)
 {
 	DelcTensorHeader header;
 
-	delc_tensor_header(PG_GETARG_DATUM(0), &header);
+	delc_value_header(PG_GETARG_DATUM(0), &header);
 	PG_RETURN_INT32(header.rank);
 }
 
@@ -54,7 +54,7 @@ delc_tensor_elements(PG_FUNCTION_ARGS)
 {
 	DelcTensorHeader header;
 
-	delc_tensor_header(PG_GETARG_DATUM(0), &header);
+	delc_value_header(PG_GETARG_DATUM(0), &header);
 	PG_RETURN_INT64(header.elements);
 }
 
@@ -64,7 +64,7 @@ delc_tensor_raw_bytes(PG_FUNCTION_ARGS)
 {
 	DelcTensorHeader header;
 
-	delc_tensor_header(PG_GETARG_DATUM(0), &header);
+	delc_value_header(PG_GETARG_DATUM(0), &header);
 	PG_RETURN_INT64(header.raw_bytes);
 }
 

@@ -12,9 +12,12 @@
  *
  *		float32[512,512]base64:3hwBAgIEAAA...
  *
+ * So do deltas (delta.h) of any size.
+ *
  * Input takes both for any size.  It also takes a dtype without shape
  * (int16{{1,2},{3,4}}), and braces or brackets alone, which are float32.
  */
+#include "delta.h"
 #include "tensor_number.h"
 
 #include <errno.h>
@@ -93,10 +96,10 @@ delc_tensor_out(PG_FUNCTION_ARGS)
 	DelcTensorHeader header;
 	StringInfoData out;
 
-	delc_tensor_header(PointerGetDatum(value), &header);
+	delc_value_header(PointerGetDatum(value), &header);
 	initStringInfo(&out);
 	appendStringInfoString(&out, delc_header_text(&header));
-	if (header.elements <= READABLE_ELEMENTS)
+	if (header.elements <= READABLE_ELEMENTS && !delc_is_delta(PointerGetDatum(value)))
 		print_readable(&out, PointerGetDatum(value), &header);
 	else
 		print_compact(&out, value);
@@ -378,7 +381,7 @@ parse_compact(TextParser *parser)
 		bad_text(parser, "The base64 text is wrong at character " INT64_FORMAT ".",
 				 text - parser->text + wrong + 1);
 	delc_tensor_verify(value);
-	delc_tensor_header(PointerGetDatum(value), &header);
+	delc_value_header(PointerGetDatum(value), &header);
 	if ((parser->dtype != 0 && parser->dtype != header.dtype) ||
 		(parser->has_shape && !delc_shape_equal(&parser->header, &header)))
 		bad_text(parser, "The text holds a tensor %s.", delc_header_text(&header));

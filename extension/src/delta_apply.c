@@ -1,0 +1,299 @@
+/*
+ * delta_apply.c
+ *	  Applying deltas, one after the other, on dense numbers.
+ *
+ * Two arrays of numbers are all that a chain takes: the newest value, and the one before it, which the
+ * next delta may need as grandbase, and over which the next value is written.
+ * A delta that lies outside its row is fetched segment by segment.
+ */
+#include "delta.h"
+
+#include "access/detoast.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* ---- where a delta's bytes are ---- */
+
+/* Can parts of a datum be fetched without the rest? */
+static bool
+in_pieces(Datum value)
+{
+	struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
+	struct varatt_external external;
+
+	if (!VARATT_IS_EXTERNAL_ONDISK(pointer))
+		return false;
+	VARATT_EXTERNAL_GET_POINTER(external, pointer);
+	return !VARATT_EXTERNAL_IS_COMPRESSED(external);
+}
+
+/* A datum as a stored value; one that cannot be fetched in parts is fetched now. */
+StoredValue
+delc_stored_datum(Datum value)
+{
+	StoredValue stored = {0};
+	struct varlena *whole;
+
+	if (in_pieces(value))
+	{
+		stored.datum = value;
+		stored.length = toast_raw_datum_size(value) - VARHDRSZ;
+		return stored;
+	}
+	whole = PG_DETOAST_DATUM_PACKED(value);
+	stored.bytes = VARDATA_ANY(whole);
+	stored.length = VARSIZE_ANY_EXHDR(whole);
+	return stored;
+}
+
+typedef struct Piece
+{
+	const char *bytes;
+	struct varlena *fetched;	/* to be freed, or NULL */
+} Piece;
+
+static Piece
+fetch_piece(const StoredValue *value, int64 offset, int64 length)
+{
+	Piece		piece = {NULL, NULL};
+
+	if (value->bytes != NULL)
+		piece.bytes = value->bytes + offset;
+	else
+	{
+		piece.fetched = PG_DETOAST_DATUM_SLICE(value->datum, (int32) offset, (int32) length);
+		if ((int64) VARSIZE_ANY_EXHDR(piece.fetched) != length)
+			delc_delta_damaged("It is cut off.");
+		piece.bytes = VARDATA_ANY(piece.fetched);
+	}
+	return piece;
+}
+
+static void
+release_piece(Piece *piece)
+{
+	if (piece->fetched != NULL)
+		pfree(piece->fetched);
+}
+
+static void
+read_layout(const StoredValue *value, DeltaLayout *layout)
+{
+	if (value->bytes != NULL)
+		delc_delta_parse(layout, value->bytes, value->length, ERRCODE_DATA_CORRUPTED);
+	else
+		delc_delta_read(value->datum, layout);
+}
+
+/* ---- does the delta fit the chain? ---- */
+
+static void
+check_base(const DeltaChain *chain, const DeltaLayout *layout)
+{
+	const DelcTensorHeader *base = &chain->header;
+
+	if (base->dtype != layout->base.dtype || !delc_shape_equal(base, &layout->base))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the delta was made from another base than the one given"),
+				 errdetail("It was made from %s, the base given is %s.",
+						   delc_header_text(&layout->base), delc_header_text(base))));
+	if (chain->planes > 0 || (layout->flags & DELTA_CUT))
+		return;
+	if (chain->crc != layout->base_crc)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the delta was made from another base than the one given"),
+				 errdetail("Dtype and shape are the same, %s, the numbers differ.",
+						   delc_header_text(base))));
+}
+
+static void
+check_grandbase(const DeltaChain *chain, const DeltaLayout *layout)
+{
+	if (!(layout->flags & DELTA_GRANDBASE))
+		return;
+	if (chain->previous == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the delta needs the base of its base as well"),
+				 errhint("Give it as grandbase, or restore the chain from a value further up.")));
+	if (chain->previous_crc != layout->grandbase_crc)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the delta was made with another grandbase than the one given"),
+				 errdetail("Dtype and shape are the same, the numbers differ.")));
+}
+
+static void
+check_planes(const DeltaChain *chain, const DeltaLayout *layout)
+{
+	if (layout->method == DELTA_SUB && chain->planes > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a delta of method sub cannot be applied to the first %d planes of its base",
+						chain->planes),
+				 errdetail("Its differences reach from the lowest plane to the highest."),
+				 errhint("Restore all planes, or make deltas by method planes.")));
+}
+
+/* ---- segments ---- */
+
+/* Whether to stop. */
+static bool
+interrupted(DeltaChain *chain)
+{
+	if (chain->interruptible)
+		CHECK_FOR_INTERRUPTS();
+	else if (InterruptPending && (QueryCancelPending || ProcDiePending))
+		chain->interrupted = true;
+	return chain->interrupted;
+}
+
+static void
+decode_segment(DeltaChain *chain, DeltaCoder *coder, const DeltaLayout *layout, int segment,
+			   const char *bytes, char *result)
+{
+	int			blocks = delta_blocks(&layout->header);
+	int			block = segment % blocks;
+	int64		start = (int64) block * DELTA_BLOCK;
+	size_t		at = start * layout->header.item_size;
+	int			n = delta_block_length(&layout->header, block);
+
+	if (layout->method == DELTA_SUB)
+		delc_sub_decode(coder, chain->numbers + at,
+						layout->flags & DELTA_GRANDBASE ? chain->previous + at : NULL,
+						start, n, bytes, layout->length[segment], result + at);
+	else
+		delc_plane_decode(coder, layout->method, chain->numbers + at, segment / blocks, start, n,
+						  bytes, layout->length[segment], result + at);
+}
+
+static void
+decode_segments(DeltaChain *chain, const StoredValue *delta, const DeltaLayout *layout,
+				const DeltaModel *model, char *result)
+{
+	int			wanted = layout->segments;
+	int64		offset = delc_delta_offset(layout, 0);
+	DeltaCoder	coder;
+
+	if (chain->planes > 0)
+		wanted = Min(wanted, chain->planes * delta_blocks(&layout->header));
+	delc_coder_open(&coder, model, false, layout->header.elements);
+	for (int segment = 0; segment < wanted && !interrupted(chain); segment++)
+	{
+		Piece		piece = fetch_piece(delta, offset, layout->length[segment]);
+
+		decode_segment(chain, &coder, layout, segment, piece.bytes, result);
+		release_piece(&piece);
+		offset += layout->length[segment];
+	}
+	delc_coder_close(&coder);
+}
+
+static void
+open_model(const StoredValue *delta, const DeltaLayout *layout, DeltaModel *model)
+{
+	Piece		side = fetch_piece(delta, layout->header_bytes, layout->side_length);
+
+	memset(model, 0, sizeof(DeltaModel));
+	model->dtype = layout->header.dtype;
+	model->rows = delc_delta_rows(&layout->header);
+	model->columns = layout->header.elements / model->rows;
+	model->flags = layout->flags;
+	model->momentum = layout->momentum;
+	model->decay = layout->decay;
+	model->mean = layout->mean;
+	model->context_steps = layout->context_steps;
+	model->contexts = layout->contexts;
+	delc_side_read(side.bytes, layout->side_length, model);
+	release_piece(&side);
+}
+
+/* ---- chains ---- */
+
+void
+delc_chain_start(DeltaChain *chain, MemoryContext context, int planes)
+{
+	memset(chain, 0, sizeof(DeltaChain));
+	chain->context = context;
+	chain->planes = planes;
+	chain->interruptible = true;
+}
+
+/* The value that a chain begins with. */
+void
+delc_chain_begin(DeltaChain *chain, Datum whole)
+{
+	delc_tensor_header(whole, &chain->header);
+	if (chain->planes >= chain->header.item_size)
+		chain->planes = 0;
+	chain->numbers = MemoryContextAlloc(chain->context, Max(chain->header.raw_bytes, 1));
+	delc_tensor_decode(whole, chain->planes, chain->numbers);
+	if (chain->planes == 0)
+		chain->crc = delc_numbers_crc(chain->numbers, chain->header.raw_bytes);
+	chain->values = 1;
+}
+
+void
+delc_chain_drop_previous(DeltaChain *chain)
+{
+	if (chain->previous != NULL)
+		pfree(chain->previous);
+	chain->previous = NULL;
+}
+
+/* Bring the newest value into the shape of the next one. */
+static void
+align(DeltaChain *chain, const DelcTensorHeader *header)
+{
+	char	   *aligned;
+
+	delc_chain_drop_previous(chain);
+	aligned = delc_aligned(chain->context, &chain->header, chain->numbers, header);
+	pfree(chain->numbers);
+	chain->numbers = aligned;
+}
+
+static void
+check_result(const DeltaChain *chain, const DeltaLayout *layout)
+{
+	if (chain->planes == 0 && !(layout->flags & DELTA_CUT) && chain->crc != layout->result_crc)
+		delc_delta_damaged("The numbers that it leads to do not have its checksum.");
+}
+
+/* Apply a delta to the newest value. */
+void
+delc_chain_add(DeltaChain *chain, const StoredValue *delta)
+{
+	DeltaLayout layout;
+	DeltaModel	model;
+	char	   *result;
+	bool		reshaped;
+
+	read_layout(delta, &layout);
+	check_base(chain, &layout);
+	check_planes(chain, &layout);
+	check_grandbase(chain, &layout);
+	open_model(delta, &layout, &model);
+	reshaped = !delc_same_frame(&chain->header, &layout.header);
+	if (reshaped)
+		align(chain, &layout.header);
+	/* the grandbase is read where the result is written, number by number */
+	result = chain->previous != NULL ? chain->previous :
+		MemoryContextAllocZero(chain->context, Max(layout.header.raw_bytes, 1));
+	decode_segments(chain, delta, &layout, &model, result);
+	delc_model_free(&model);
+	chain->previous = chain->numbers;
+	chain->previous_crc = chain->crc;
+	chain->numbers = result;
+	chain->header = layout.header;
+	chain->values++;
+	if (reshaped)
+		delc_chain_drop_previous(chain);	/* an aligned base is no value of the chain */
+	if (chain->interrupted)
+		return;
+	if (chain->planes == 0)
+		chain->crc = delc_numbers_crc(result, layout.header.raw_bytes);
+	check_result(chain, &layout);
+}

@@ -1,0 +1,332 @@
+/*
+ * delta_block.c
+ *	  Segments of a delta: one block of numbers, or one plane of it.
+ *
+ * A segment of method sub:
+ *
+ *	byte 0		1 if the block is as predicted, and nothing follows; else 0
+ *	bytes 1-4	length of the raw bits
+ *	then		the raw bits
+ *	then		the symbols (rans.h)
+ *
+ * One of the other methods: SEGMENT_SAME alone, or SEGMENT_RAW and the differences,
+ * or SEGMENT_CODED and the differences as symbols.
+ */
+#include "delta.h"
+
+#define SEGMENT_CODED 0
+#define SEGMENT_SAME DELTA_SEGMENT_SAME
+#define SEGMENT_RAW 2
+
+#define SUB_HEADER_BYTES 5
+
+/* The reader of raw bits touches so many bytes more; a stream of symbols is longer. */
+#define RAW_BITS_SLACK 8
+
+/* ---- working memory ---- */
+
+/* For blocks of a tensor of so many elements. */
+void
+delc_coder_open(DeltaCoder *coder, const DeltaModel *model, bool encode, int64 elements)
+{
+	size_t		n = Max(Min(elements, DELTA_BLOCK), 1);
+	int			contexts = Max(model->contexts, DELTA_PLANE_CONTEXTS);
+
+	memset(coder, 0, sizeof(DeltaCoder));
+	coder->model = model;
+	delc_classes_define(&coder->classes, delc_dtype_size(model->dtype));
+	if (!encode)
+	{
+		coder->table = palloc(RANS_TABLE_ENTRIES(contexts) * sizeof(uint32));
+		return;
+	}
+	coder->rans = palloc(sizeof(RansModel));
+	coder->contexts = palloc(n);
+	coder->symbols = palloc(n);
+	coder->raw = palloc(n * sizeof(uint64));
+}
+
+void
+delc_coder_close(DeltaCoder *coder)
+{
+	if (coder->table != NULL)
+		pfree(coder->table);
+	if (coder->rans == NULL)
+		return;
+	pfree(coder->rans);
+	pfree(coder->contexts);
+	pfree(coder->symbols);
+	pfree(coder->raw);
+}
+
+static const char *
+at(const DeltaCoder *coder, const char *numbers, int first)
+{
+	return numbers == NULL ? NULL :
+		numbers + (size_t) first * delc_dtype_size(coder->model->dtype);
+}
+
+static bool
+all_zero(const uint8 *bytes, int n)
+{
+	uint8		seen = 0;
+
+	for (int i = 0; i < n; i++)
+		seen |= bytes[i];
+	return seen == 0;
+}
+
+/* ---- sub ---- */
+
+/*
+ * A block's contexts, symbols and raw bits.  base, grandbase and target begin with
+ * number start.
+ */
+void
+delc_sub_symbols(DeltaCoder *coder, const char *base, const char *grandbase,
+				 const char *target, int64 start, int n)
+{
+	for (int done = 0; done < n; done += DELTA_RUN)
+	{
+		int64		predicted[DELTA_RUN];
+		int64		differences[DELTA_RUN];
+		int			run = Min(DELTA_RUN, n - done);
+
+		delc_predict_numbers(coder->model, at(coder, base, done), at(coder, grandbase, done),
+					 start + done, run, predicted);
+		delc_differences(coder->model->dtype, predicted, at(coder, target, done), run,
+						 differences);
+		delc_classes_split(&coder->classes, differences, run, coder->symbols + done,
+						   coder->raw + done);
+	}
+	delc_sub_contexts(coder->model, base, start, n, coder->contexts);
+}
+
+/* Append the symbols of the coder in their contexts. */
+static void
+append_symbols(DeltaCoder *coder, int contexts, int n, StringInfo out)
+{
+	size_t		bound = delc_rans_bound(n, contexts);
+
+	if (!delc_rans_learn(coder->rans, coder->symbols, coder->contexts, contexts, n))
+		elog(ERROR, "contexts of a delta are out of range");
+	enlargeStringInfo(out, (int) bound);
+	out->len += (int) delc_rans_encode(coder->rans, coder->symbols, coder->contexts, n,
+									   (uint8 *) out->data + out->len, bound);
+	out->data[out->len] = '\0';
+}
+
+void
+delc_sub_encode(DeltaCoder *coder, const char *base, const char *grandbase,
+				const char *target, int64 start, int n, StringInfo out)
+{
+	uint32		raw_length;
+	RawBits		raw;
+
+	delc_sub_symbols(coder, base, grandbase, target, start, n);
+	if (all_zero(coder->symbols, n))
+	{
+		appendStringInfoChar(out, SEGMENT_SAME);
+		return;
+	}
+	raw_length = (uint32) ((delc_raw_bits(&coder->classes, coder->symbols, n) + 7) / 8);
+	appendStringInfoChar(out, SEGMENT_CODED);
+	appendBinaryStringInfo(out, (char *) &raw_length, 4);
+	enlargeStringInfo(out, raw_length + RAW_BITS_SLACK);
+	memset(out->data + out->len, 0, raw_length + RAW_BITS_SLACK);
+	raw = (RawBits) {(uint8 *) out->data + out->len, 0};
+	delc_raw_write(&raw, &coder->classes, coder->symbols, coder->raw, n);
+	out->len += raw_length;
+	append_symbols(coder, coder->model->contexts, n, out);
+}
+
+typedef struct SubSegment
+{
+	bool		same;
+	RawBits		raw;
+	uint64		raw_bits;		/* that there are */
+	RansDecoder symbols;
+} SubSegment;
+
+static void
+open_sub_segment(DeltaCoder *coder, const char *segment, size_t length, SubSegment *open)
+{
+	uint32		raw_length;
+
+	open->same = length == 1 && segment[0] == SEGMENT_SAME;
+	if (open->same)
+		return;
+	if (length < SUB_HEADER_BYTES || segment[0] != SEGMENT_CODED)
+		delc_delta_damaged("A block does not begin like one.");
+	memcpy(&raw_length, segment + 1, 4);
+	if ((uint64) raw_length + RAW_BITS_SLACK > length - SUB_HEADER_BYTES)
+		delc_delta_damaged("The raw bits of a block are cut off.");
+	segment += SUB_HEADER_BYTES;
+	open->raw = (RawBits) {(uint8 *) segment, 0};
+	open->raw_bits = (uint64) raw_length * 8;
+	if (!delc_rans_open(&open->symbols, (const uint8 *) segment + raw_length,
+						length - SUB_HEADER_BYTES - raw_length, coder->model->contexts,
+						coder->table))
+		delc_delta_damaged("The symbols of a block cannot be decoded.");
+}
+
+/* The differences of the next run. */
+static void
+read_sub_run(DeltaCoder *coder, SubSegment *segment, const char *base, int64 start, int n,
+			 int64 *differences)
+{
+	uint8		contexts[DELTA_RUN];
+	uint8		symbols[DELTA_RUN];
+
+	if (segment->same)
+	{
+		memset(differences, 0, n * sizeof(int64));
+		return;
+	}
+	delc_sub_contexts(coder->model, base, start, n, contexts);
+	if (!delc_rans_read(&segment->symbols, contexts, n, symbols) ||
+		!delc_symbols_valid(&coder->classes, symbols, n))
+		delc_delta_damaged("The symbols of a block cannot be decoded.");
+	if (segment->raw.position + delc_raw_bits(&coder->classes, symbols, n) > segment->raw_bits)
+		delc_delta_damaged("The raw bits of a block are cut off.");
+	delc_raw_read(&segment->raw, &coder->classes, symbols, n, differences);
+}
+
+/*
+ * Decode a block.  base, grandbase and result begin with number start; the result may be written
+ * over either of them.
+ */
+void
+delc_sub_decode(DeltaCoder *coder, const char *base, const char *grandbase,
+				int64 start, int n, const char *segment, size_t length, char *result)
+{
+	SubSegment	open;
+
+	open_sub_segment(coder, segment, length, &open);
+	for (int done = 0; done < n; done += DELTA_RUN)
+	{
+		int64		predicted[DELTA_RUN];
+		int64		differences[DELTA_RUN];
+		int			run = Min(DELTA_RUN, n - done);
+		const char *from = at(coder, base, done);
+
+		read_sub_run(coder, &open, from, start + done, run, differences);
+		delc_predict_numbers(coder->model, from, at(coder, grandbase, done), start + done, run,
+					 predicted);
+		delc_add_differences(coder->model->dtype, predicted, differences, run,
+							 (char *) at(coder, result, done));
+	}
+	if (!open.same && (!delc_rans_finished(&open.symbols) ||
+					   (open.raw.position + 7) / 8 != open.raw_bits / 8))
+		delc_delta_damaged("A block is longer than its numbers.");
+}
+
+/* ---- planes, xor ---- */
+
+/* Differences of one plane; the strides are the item size. */
+static void
+plane_differences(int method, const char *base, const char *target, int item_size, int plane,
+				  int n, uint8 *differences)
+{
+	const uint8 *b = (const uint8 *) base + item_size - 1 - plane;
+	const uint8 *t = (const uint8 *) target + item_size - 1 - plane;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint8		from = b[(size_t) i * item_size];
+		uint8		to = t[(size_t) i * item_size];
+
+		differences[i] = method == DELTA_XOR ? from ^ to : to - from;
+	}
+}
+
+static void
+add_plane_differences(int method, const char *base, char *result, int item_size, int plane,
+					  int n, const uint8 *differences)
+{
+	const uint8 *b = (const uint8 *) base + item_size - 1 - plane;
+	uint8	   *r = (uint8 *) result + item_size - 1 - plane;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint8		from = b[(size_t) i * item_size];
+
+		r[(size_t) i * item_size] = method == DELTA_XOR ? from ^ differences[i] :
+			from + differences[i];
+	}
+}
+
+void
+delc_plane_encode(DeltaCoder *coder, int method, const char *base, const char *target,
+				  int plane, int64 start, int n, StringInfo out)
+{
+	int			item_size = delc_dtype_size(coder->model->dtype);
+	int			before = out->len;
+
+	plane_differences(method, base, target, item_size, plane, n, coder->symbols);
+	if (all_zero(coder->symbols, n))
+	{
+		appendStringInfoChar(out, SEGMENT_SAME);
+		return;
+	}
+	delc_plane_contexts(coder->model, method, base, target, plane, start, n, coder->contexts);
+	appendStringInfoChar(out, SEGMENT_CODED);
+	append_symbols(coder, DELTA_PLANE_CONTEXTS, n, out);
+	if (out->len - before > n)
+	{
+		out->len = before;
+		appendStringInfoChar(out, SEGMENT_RAW);
+		appendBinaryStringInfo(out, (char *) coder->symbols, n);
+	}
+}
+
+static void
+decode_plane_runs(DeltaCoder *coder, int method, const char *base, int plane, int64 start,
+				  int n, RansDecoder *symbols, char *result)
+{
+	int			item_size = delc_dtype_size(coder->model->dtype);
+
+	for (int done = 0; done < n; done += DELTA_RUN)
+	{
+		uint8		contexts[DELTA_RUN];
+		uint8		differences[DELTA_RUN];
+		int			run = Min(DELTA_RUN, n - done);
+		const char *from = at(coder, base, done);
+		char	   *to = (char *) at(coder, result, done);
+
+		delc_plane_contexts(coder->model, method, from, to, plane, start + done, run, contexts);
+		if (!delc_rans_read(symbols, contexts, run, differences))
+			delc_delta_damaged("A plane cannot be decoded.");
+		add_plane_differences(method, from, to, item_size, plane, run, differences);
+	}
+	if (!delc_rans_finished(symbols))
+		delc_delta_damaged("A plane is longer than its numbers.");
+}
+
+/*
+ * Decode one plane of a block.  base and result begin with number start and are different memory;
+ * the result's planes above are there.
+ */
+void
+delc_plane_decode(DeltaCoder *coder, int method, const char *base, int plane, int64 start,
+				  int n, const char *segment, size_t length, char *result)
+{
+	int			item_size = delc_dtype_size(coder->model->dtype);
+	RansDecoder symbols;
+
+	if (length == 1 && segment[0] == SEGMENT_SAME)
+	{
+		for (int i = 0; i < n; i++)
+			result[(size_t) i * item_size + item_size - 1 - plane] =
+				base[(size_t) i * item_size + item_size - 1 - plane];
+	}
+	else if (length == (size_t) n + 1 && segment[0] == SEGMENT_RAW)
+		add_plane_differences(method, base, result, item_size, plane, n,
+							  (const uint8 *) segment + 1);
+	else if (length > 1 && segment[0] == SEGMENT_CODED &&
+			 delc_rans_open(&symbols, (const uint8 *) segment + 1, length - 1,
+							DELTA_PLANE_CONTEXTS, coder->table))
+		decode_plane_runs(coder, method, base, plane, start, n, &symbols, result);
+	else
+		delc_delta_damaged("A plane does not begin like one.");
+}

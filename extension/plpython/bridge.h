@@ -27,6 +27,8 @@ typedef struct DelcLibrary
 	DelcTensorEncode tensor_encode;
 	DelcTensorReadHeader tensor_header;
 	DelcTensorDecode tensor_decode;
+	DelcStoredHeader stored_header;
+	DelcRestoreStored restore_stored;
 	DelcDtypeName dtype_name;
 	DelcDtypeLookup dtype_lookup;
 	DelcDtypeSize dtype_size;
@@ -60,6 +62,9 @@ extern PyObject *become_caller(PyObject *self, PyObject *arguments);
 extern PyObject *take_batch(PyObject *self, PyObject *arguments);
 extern PyObject *row_buffers(PyObject *self, PyObject *arguments);
 extern PyObject *row_problems(PyObject *self, PyObject *arguments);
+
+/* restore.c */
+extern PyObject *restore(PyObject *self, PyObject *arguments);
 
 /* module.c */
 extern PyObject *create_module(void);

@@ -1,6 +1,7 @@
 /*
  * module.c: the Python module _delc. None of its functions can throw a
- * PostgreSQL error; those that could are SQL functions.
+ * PostgreSQL error; those that could are SQL functions, or turn it into a
+ * Python exception (restore.c).
  */
 #include "bridge.h"
 
@@ -56,6 +57,7 @@ static PyMethodDef methods[] = {
 	{"take_batch", take_batch, METH_VARARGS, "The batch that pack_fetch filled."},
 	{"row_buffers", row_buffers, METH_VARARGS, "The memory of the rows of a prediction by row."},
 	{"row_problems", row_problems, METH_VARARGS, "NULLs, non-finite numbers and texts of the packed row."},
+	{"restore", restore, METH_VARARGS, "The numbers that a chain of stored values leads to."},
 	{"progress_start", progress_start, METH_VARARGS, "Start reporting an operation."},
 	{"progress_report", progress_report, METH_VARARGS, "Report how far the operation is."},
 	{"progress_end", progress_end, METH_NOARGS, "Stop reporting."},

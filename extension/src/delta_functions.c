@@ -138,6 +138,87 @@ delc_tensor_encoded(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
+/* ---- chains of stored bytes, for Python ---- */
+
+/* Dtype and shape of what stored bytes are, or lead to. */
+void
+delc_stored_header(const char *bytes, int64 length, DelcTensorHeader *header)
+{
+	uint16		flags = 0;
+	DeltaLayout delta;
+	TensorLayout whole;
+
+	if (length >= TENSOR_FIXED_BYTES)
+		memcpy(&flags, bytes + 6, 2);
+	if (flags & TENSOR_FLAG_DELTA)
+	{
+		delc_delta_parse(&delta, bytes, length, ERRCODE_DATA_CORRUPTED);
+		*header = delta.header;
+	}
+	else
+	{
+		delc_layout_parse(&whole, bytes, length, ERRCODE_DATA_CORRUPTED);
+		*header = whole.header;
+	}
+}
+
+static void
+begin_with_bytes(DeltaChain *chain, const char *bytes, int64 length)
+{
+	struct varlena *whole = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(whole, VARHDRSZ + length);
+	memcpy(VARDATA(whole), bytes, length);
+	delc_chain_begin(chain, PointerGetDatum(whole));
+	pfree(whole);
+}
+
+static bool
+restore_in(MemoryContext context, int count, const char *const *bytes, const int64 *lengths,
+		   int planes, void *dense_out)
+{
+	DeltaChain	chain;
+
+	delc_chain_start(&chain, context, planes);
+	chain.interruptible = false;
+	begin_with_bytes(&chain, bytes[0], lengths[0]);
+	for (int i = 1; i < count && !chain.interrupted; i++)
+	{
+		StoredValue delta = {0, bytes[i], lengths[i]};
+
+		delc_chain_add(&chain, &delta);
+	}
+	if (!chain.interrupted)
+		memcpy(dense_out, chain.numbers, chain.header.raw_bytes);
+	return !chain.interrupted;
+}
+
+/*
+ * Write the numbers of the last of a chain of stored values to dense_out, or their first planes (0:
+ * all), the bytes below being zero.  Does not handle interrupts: false when one is waiting.
+ */
+bool
+delc_restore_stored(int count, const char *const *bytes, const int64 *lengths, int planes,
+					void *dense_out)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "delc chain",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		done = restore_in(context, count, bytes, lengths, planes, dense_out);
+	}
+	PG_FINALLY();
+	{
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
+	}
+	PG_END_TRY();
+	return done;
+}
+
 /* ---- restore ---- */
 
 static MemoryContext

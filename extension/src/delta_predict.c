@@ -158,12 +158,11 @@ INLINE int
 exponent(int dtype, int64 bits)
 {
 	int			mantissa = mantissa_bits(dtype);
-	int			mask = (1 << (item_bits(dtype) - 1 - mantissa)) - 1;
 	int			found;
 
 	if (!is_float(dtype))
 		return 0;
-	found = (int) (bits >> mantissa) & mask;
+	found = (int) (bits >> mantissa) & ((1 << (item_bits(dtype) - 1 - mantissa)) - 1);
 	return found == 0 ? 1 : found;
 }
 

@@ -68,7 +68,7 @@ env: ## print how to reach the private server: eval "$(make -s env)"
 	@$(server) setup/server.sh env
 
 .PHONY: bench
-bench: product tools-test ## run the benchmarks
+bench: product tools-test tools-bench ## run the benchmarks
 	@PG_CONFIG='$(PG_CONFIG)' setup/bench.sh '$(PYTHON)' $(BENCHMARKS)
 
 .PHONY: install
@@ -104,7 +104,7 @@ clean: ## remove what was built here (not what is installed)
 # Steps build on one another and share folders.
 .NOTPARALLEL:
 
-.PHONY: packages libraries product tools-test tools-lint
+.PHONY: packages libraries product tools-test tools-bench tools-lint
 packages:
 	@setup/packages.sh '$(PG_CONFIG)' $(LIBRARIES) server
 	@setup/pgvector.sh '$(PG_CONFIG)'
@@ -123,6 +123,11 @@ tools-test: libraries
 ifeq ($(LIBRARIES),venv)
 	@setup/venv.sh '$(venv)' '$(TORCH)' '$(PIP_OPTIONS)' setup/requirements-test.txt
 	@setup/pretrained.sh '$(venv)' '$(PIP_OPTIONS)'
+endif
+
+tools-bench: libraries
+ifeq ($(LIBRARIES),venv)
+	@setup/venv.sh '$(venv)' '$(TORCH)' '$(PIP_OPTIONS)' setup/requirements-bench.txt
 endif
 
 tools-lint: libraries

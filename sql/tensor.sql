@@ -62,16 +62,28 @@ CREATE FUNCTION delc.stored_bytes(value delc.tensor) RETURNS bigint
 COMMENT ON FUNCTION delc.stored_bytes(delc.tensor) IS
 'Bytes of the stored value: header and byte planes as they are encoded. Reads none of them.';
 
-CREATE FUNCTION delc.plane_info(value delc.tensor, OUT plane integer, OUT encoding text, OUT stored bigint, OUT raw bigint)
+CREATE FUNCTION delc.plane_info(value delc.tensor, OUT plane integer, OUT encoding text, OUT stored bigint, OUT raw bigint, OUT bits integer)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'delc_tensor_plane_info' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 4;
 COMMENT ON FUNCTION delc.plane_info(delc.tensor) IS
-'A row per byte plane, most significant first (plane 1): its encoding (raw, zstd, or constant: one byte stands for all), bytes stored, and bytes raw (one per element). Reads the header only.';
+'A row per plane, most significant first (plane 1): its encoding (raw, zstd, constant: one byte stands for all, or what compress chose: rans, rows, table), bytes stored, bytes raw, and bits of each element that it holds: 8, or 4 below the first where compress was asked for halves. Reads the header only.';
 
 CREATE FUNCTION delc.planes(value delc.tensor, planes integer) RETURNS delc.tensor
     AS 'MODULE_PATHNAME', 'delc_tensor_planes' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION delc.planes(delc.tensor, integer) IS
-'The tensor with only the given number of high-order bytes of each element; the bytes below are zero. Reads only the TOAST chunks of those planes. planes is 1 or more; the whole tensor where the dtype has no more bytes.';
+'The tensor with only the given number of planes, the high-order bytes of each element; the bytes below are zero. Of a tensor compressed with halves each plane below the first is half a byte: planes 1 is 8 bits of each element, 2 is 12, 3 is 16. Reads only the TOAST chunks of those planes. planes is 1 or more; the whole tensor where it has no more.';
+
+-- The same numbers, smaller.
+
+CREATE FUNCTION delc.compress(value delc.tensor, halves boolean DEFAULT false) RETURNS delc.tensor
+    AS 'MODULE_PATHNAME', 'delc_tensor_compressed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.compress(delc.tensor, boolean) IS
+'The same tensor, bit for bit, stored as small as it gets: each plane by an entropy coder in the context of the planes above it, as packed rows where their numbers end in zero bits, as a table where there are at most 256 different numbers, with zstd, or raw. Slower to write than what other functions give, as fast to read. halves: planes of half a byte below the first, so that planes(value, n) can read the numbers in finer steps. Every function takes the result like any tensor; what they return is in the ordinary encoding.';
+
+CREATE FUNCTION delc.checksum(value delc.tensor) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'delc_tensor_checksum' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION delc.checksum(delc.tensor) IS
+'CRC-32C, 0 to 4294967295, of the dtype code and the rank (a byte each, codes as in tensor_send), the dimensions (int64) and the dense row-major numbers, little-endian: the same however the tensor is encoded, and changed by any other bit, also between -0 and 0 and between NaNs.';
 
 -- The same numbers, otherwise.
 

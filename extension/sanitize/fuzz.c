@@ -7,7 +7,7 @@
  * or .npy file, damages it, and reads it from a block of just its size.  What
  * is accepted is read in every way, and printed and read once more.
  */
-#include "tensor_format.h"
+#include "tensor_dense.h"
 
 #include "server.h"
 
@@ -34,9 +34,12 @@ typedef struct Sample
 	char	   *bytes;			/* malloc'd: outlives a case */
 } Sample;
 
-#define SAMPLES 40
+#define SAMPLES 80
 
 static Sample corpus[FORMS][SAMPLES];
+
+/* Planes of the samples by encoding: each must be there. */
+static int	made[PLANE_TABLE + 1];
 
 /* xorshift: the same cases every time */
 static uint64 random_state = UINT64CONST(88172645463325252);
@@ -71,23 +74,59 @@ keep(Form form, int i, const char *bytes, size_t length)
 	corpus[form][i].bytes = memcpy(malloc(length), bytes, length);
 }
 
+/* Numbers of every kind: noise, few, sizes by row and column like weights', rows that end in zeros. */
+static void
+draw_numbers(int i, const DelcTensorHeader *header, char *dense)
+{
+	int64		columns = header->rank == 0 ? 1 : header->dims[header->rank - 1];
+
+	for (int64 element = 0; element < header->elements; element++)
+	{
+		unsigned char *bytes = (unsigned char *) dense + element * header->item_size;
+		int			top = header->item_size - 1;
+
+		for (int byte = 0; byte <= top; byte++)
+			bytes[byte] = draw(i % 3 == 0 ? 256 : 12);
+		if (header->dtype == DELC_BOOL)
+			bytes[0] &= 1;
+		else if (i % 8 == 5)	/* few */
+			memset(bytes, draw(1 + i), header->item_size);
+		else if (i % 8 == 6)	/* weights */
+			bytes[top] = (draw(2) << 7) + 50 + element / columns % 4 + element % columns % 4 + draw(4) * draw(4);
+		else if (i % 8 == 7)	/* rows */
+			bytes[0] = element / columns % 3 == 0 ? bytes[0] : bytes[0] & 0xE0;
+	}
+}
+
 static void
 make_sample(int i)
 {
 	int			dtype = 1 + i % DELC_DTYPE_LAST;
 	int64		dims[TENSOR_MAX_RANK] = {1, 1 + draw(3), i < 20 ? draw(4) : 2100, 1, 1, 1, 1, 1};
-	int			rank = i < 20 ? draw(TENSOR_MAX_RANK + 1) : 3;
+	int64		wide[TENSOR_MAX_RANK] = {40, 200 + draw(30)};
+	int			rank = i < 20 ? draw(TENSOR_MAX_RANK + 1) : i % 2 == 0 ? 2 : 3;
 	DelcTensorHeader header;
 	char	   *dense;
 	char	   *wire;
 	const char *text;
 	struct varlena *value;
 
+	if (rank == 2 && i >= 20)
+		memcpy(dims, wide, sizeof(dims));
 	delc_shape_set(&header, dtype, rank, dims, 0);
 	dense = palloc(header.raw_bytes + 1);
-	for (int64 byte = 0; byte < header.raw_bytes; byte++)
-		dense[byte] = (char) (dtype == DELC_BOOL ? draw(2) : draw(i % 3 == 0 ? 256 : 12));
+	draw_numbers(i, &header, dense);
 	value = delc_tensor_encode(dtype, rank, dims, dense);
+	if (i % 4 > 0)
+		value = delc_tensor_compress(PointerGetDatum(value), i % 4 == 3);
+	for (int p = 0; p < TENSOR_STORED_PLANES_MAX; p++)
+	{
+		TensorLayout layout;
+
+		delc_layout_read(PointerGetDatum(value), &layout);
+		if (p < layout.planes)
+			made[layout.plane[p].encoding]++;
+	}
 	keep(STORED, i, VARDATA(value), VARSIZE(value) - VARHDRSZ);
 	text = DatumGetCString(call(delc_tensor_out, PointerGetDatum(value), 0));
 	keep(TEXT, i, text, strlen(text));
@@ -180,6 +219,25 @@ read_input(Form form, char *bytes, size_t length)
 	}
 }
 
+/* Compress the value: the numbers and their first planes must be the same. */
+static void
+use_compressed(Datum value)
+{
+	Datum		bytes = PointerGetDatum(delc_tensor_compress(value, false));
+	Datum		halves = PointerGetDatum(delc_tensor_compress(value, true));
+	Datum		one = PointerGetDatum(delc_tensor_first_planes(value, 1));
+
+	if (DatumGetInt32(call(delc_tensor_cmp, value, bytes)) != 0 ||
+		DatumGetInt32(call(delc_tensor_cmp, bytes, halves)) != 0 ||
+		DatumGetInt32(call(delc_tensor_cmp, one, PointerGetDatum(delc_tensor_first_planes(bytes, 1)))) != 0 ||
+		DatumGetInt32(call(delc_tensor_cmp, PointerGetDatum(delc_tensor_first_planes(bytes, 2)),
+						   PointerGetDatum(delc_tensor_first_planes(halves, 3)))) != 0)
+	{
+		fprintf(stderr, "lost in compression\n");
+		abort();
+	}
+}
+
 /* Use an accepted value in every way. */
 static void
 use(Datum value)
@@ -192,8 +250,10 @@ use(Datum value)
 	if (header.raw_bytes > 1000000)
 		return;					/* right, but slow */
 	dense = palloc(header.raw_bytes + 1);
-	for (int planes = 0; planes <= header.item_size; planes++)
+	for (int planes = 0; planes <= 2 * header.item_size; planes++)
 		delc_tensor_decode(value, planes, dense + 1);
+	if (draw(100) == 0)			/* slow */
+		use_compressed(value);
 	text = call(delc_tensor_out, value, 0);
 	if (DatumGetInt32(call(delc_tensor_cmp, value, call(delc_tensor_in, text, 0))) != 0)
 	{
@@ -215,6 +275,12 @@ main(int count, char **arguments)
 
 	for (int i = 0; i < SAMPLES; i++)
 		make_sample(i);
+	for (int encoding = 0; encoding <= PLANE_TABLE; encoding++)
+	{
+		printf("%d planes of encoding %d\n", made[encoding], encoding);
+		if (made[encoding] == 0)
+			return 1;
+	}
 	for (long i = 0; i < cases; i++)
 	{
 		volatile Form form = i % FORMS;

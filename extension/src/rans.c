@@ -266,28 +266,30 @@ delc_rans_count(RansModel *model, const uint8 *symbols, const uint8 *contexts,
 
 /* The entropy, and what a frequency takes on average. */
 double
-delc_rans_cost(const RansModel *model)
+delc_rans_context_cost(const uint32 *counts, double weight)
+{
+	uint64		total = 0;
+	double		entropy = 0;
+	double		table = 17;
+
+	for (int symbol = 0; symbol < 256; symbol++)
+	{
+		if (counts[symbol] == 0)
+			continue;
+		total += counts[symbol];
+		entropy -= counts[symbol] * (double) log2f(counts[symbol]);
+		table += 10;
+	}
+	return total == 0 ? 1 : (entropy + total * log2((double) total)) * weight + table;
+}
+
+double
+delc_rans_cost(const RansModel *model, double weight)
 {
 	double		sum = 0;
 
 	for (int context = 0; context < model->contexts; context++)
-	{
-		uint64		total = 0;
-		double		entropy = 0;
-
-		for (int symbol = 0; symbol < 256; symbol++)
-		{
-			uint32		count = model->counts[context][symbol];
-
-			if (count == 0)
-				continue;
-			total += count;
-			entropy -= count * log2f(count);
-			sum += 10;
-		}
-		if (total > 0)
-			sum += entropy + total * log2((double) total) + 17;
-	}
+		sum += delc_rans_context_cost(model->counts[context], weight);
 	return sum;
 }
 
@@ -484,12 +486,12 @@ push(uint32 *state, const RansSymbol *symbol, uint8 **to)
 {
 	uint32		x = *state;
 	uint16		word = (uint16) x;
-	bool		sheds = x >= symbol->limit;
+	int			sheds = x >= symbol->limit;
 
-	/* always written, counted if shed: cheaper than a guess gone wrong */
+	/* without a branch, which would be guessed wrong too often */
 	memcpy(*to - 2, &word, 2);
-	*to -= sheds ? 2 : 0;
-	x = sheds ? x >> 16 : x;
+	*to -= 2 * sheds;
+	x >>= 16 * sheds;
 	*state = x + symbol->bias + quotient(x, symbol->reciprocal) * symbol->complement;
 }
 
@@ -536,6 +538,13 @@ delc_rans_bound(size_t n, int context_count)
 	return 2 * n + 4 * (MANY_LANES + 1) + 8 + (size_t) context_count * 520;
 }
 
+/* The first bytes, and of each state what is not of use to the symbols. */
+size_t
+delc_rans_overhead(size_t n)
+{
+	return 3 + 3 * lanes_for(n);
+}
+
 size_t
 delc_rans_estimate(const RansModel *model, size_t n)
 {
@@ -550,7 +559,7 @@ delc_rans_estimate(const RansModel *model, size_t n)
 		write_frequencies(&writer, model->frequencies[context]);
 		bits += 8 * (writer.at - unused);
 	}
-	return (size_t) (bits / 8) + 3 + 3 * lanes_for(n);
+	return (size_t) (bits / 8) + delc_rans_overhead(n);
 }
 
 size_t

@@ -54,12 +54,16 @@ extern bool delc_rans_learn(RansModel *model, const uint8 *symbols,
 							const uint8 *contexts, int context_count, size_t n);
 
 /*
- * delc_rans_learn is these two.  Between them delc_rans_cost tells in bits what the counted
- * symbols will take, about: to choose between contexts without settling each.
+ * delc_rans_learn is these two.  Between them delc_rans_cost tells in bits what symbols like
+ * the counted ones will take, about, each of which stands for weight many: to choose between
+ * contexts by a sample, without settling each.  delc_rans_overhead is the bytes that a
+ * stream has besides.
  */
 extern bool delc_rans_count(RansModel *model, const uint8 *symbols,
 							const uint8 *contexts, int context_count, size_t n);
-extern double delc_rans_cost(const RansModel *model);
+extern double delc_rans_cost(const RansModel *model, double weight);
+extern double delc_rans_context_cost(const uint32 *counts, double weight);
+extern size_t delc_rans_overhead(size_t n);
 extern void delc_rans_settle(RansModel *model);
 
 /* The bytes that a stream of the learnt symbols will have, within about 0.1 %. */

@@ -31,24 +31,47 @@ damaged(int sqlstate, const char *format,...)
 	pg_unreachable();
 }
 
+/* Bits of each element in plane p. */
+static int
+width_of(const TensorLayout *layout, int p)
+{
+	return p > 0 && layout->planes > layout->header.item_size ? 4 : 8;
+}
+
+/* Bytes that plane p takes raw. */
+int64
+delc_plane_raw_bytes(const TensorLayout *layout, int p)
+{
+	int64		elements = layout->header.elements;
+
+	return layout->plane[p].width == 8 ? elements : (elements + 1) / 2;
+}
+
 /* How many bytes plane p must, or may, occupy. */
 static void
 check_plane_length(const TensorLayout *layout, int p, int sqlstate)
 {
 	const TensorPlane *plane = &layout->plane[p];
-	int64		elements = layout->header.elements;
+	int64		raw_bytes = delc_plane_raw_bytes(layout, p);
 	bool		right;
 
 	switch (plane->encoding)
 	{
 		case PLANE_RAW:
-			right = plane->length == elements;
+			right = plane->length == raw_bytes;
 			break;
 		case PLANE_CONSTANT:
-			right = elements > 0 && plane->length == 1;
+			right = raw_bytes > 0 && plane->length == 1;
 			break;
 		case PLANE_ZSTD:
-			right = plane->length > 0 && plane->length < elements;
+			if (plane->width != 8)
+				damaged(sqlstate, "Plane %d has %d bits and encoding %d, which is for 8.",
+						p, plane->width, plane->encoding);
+			/* FALLTHROUGH */
+		case PLANE_RANS:
+		case PLANE_ROWS:
+		case PLANE_TABLE:
+			right = plane->length > 0 && plane->length < raw_bytes;
 			break;
 		default:
 			damaged(sqlstate, "Plane %d has the unknown encoding %d.",
@@ -57,7 +80,7 @@ check_plane_length(const TensorLayout *layout, int p, int sqlstate)
 	if (!right)
 		damaged(sqlstate, "Plane %d of " INT64_FORMAT
 				" elements cannot be %u bytes long with encoding %d.",
-				p, elements, plane->length, plane->encoding);
+				p, layout->header.elements, plane->length, plane->encoding);
 }
 
 /* Planes must follow the header and one another and end with the value. */
@@ -71,7 +94,8 @@ parse_directory(TensorLayout *layout, const char *entry, int sqlstate)
 		TensorPlane *plane = &layout->plane[p];
 
 		plane->encoding = (unsigned char) entry[0];
-		if (entry[1] != 8 || entry[2] != 0 || entry[3] != 0)
+		plane->width = width_of(layout, p);
+		if (entry[1] != plane->width || entry[2] != 0 || entry[3] != 0)
 			damaged(sqlstate, "The directory entry of plane %d is not of format version %d.",
 					p, TENSOR_FORMAT_VERSION);
 		memcpy(&plane->offset, entry + 4, 4);
@@ -108,9 +132,11 @@ check_fixed_part(const unsigned char *bytes, int64 total, int sqlstate)
 	if (bytes[4] > TENSOR_MAX_RANK)
 		damaged(sqlstate, "It has rank %d; the rank of a tensor is 0 to %d.",
 				bytes[4], TENSOR_MAX_RANK);
-	if (bytes[5] != delc_dtype_size(bytes[3]))
-		damaged(sqlstate, "It has %d planes, %s has %d.", bytes[5],
-				delc_dtype_name(bytes[3]), delc_dtype_size(bytes[3]));
+	if (bytes[5] != delc_dtype_size(bytes[3]) &&
+		bytes[5] != 2 * delc_dtype_size(bytes[3]) - 1)
+		damaged(sqlstate, "It has %d planes, %s has %d, or %d if halved.", bytes[5],
+				delc_dtype_name(bytes[3]), delc_dtype_size(bytes[3]),
+				2 * delc_dtype_size(bytes[3]) - 1);
 	memcpy(&flags, bytes + 6, 2);
 	if (flags == TENSOR_FLAG_DELTA)
 		ereport(ERROR,
@@ -146,16 +172,24 @@ delc_layout_parse(TensorLayout *layout, const char *bytes, int64 total,
 	parse_directory(layout, bytes + TENSOR_FIXED_BYTES + 8 * fixed[4], sqlstate);
 }
 
+/* Settle planes and their widths by the header's dtype. */
+void
+delc_layout_split(TensorLayout *layout, bool halves)
+{
+	layout->planes = halves ? 2 * layout->header.item_size - 1 : layout->header.item_size;
+	for (int p = 0; p < layout->planes; p++)
+		layout->plane[p].width = width_of(layout, p);
+}
+
 /*
- * Given header, encodings and lengths, place the planes one after another.
+ * Given header, planes, encodings and lengths, place the planes one after another.
  * Returns the size of the value.
  */
-static int64
-layout_place(TensorLayout *layout)
+int64
+delc_layout_place(TensorLayout *layout)
 {
 	int64		position;
 
-	layout->planes = layout->header.item_size;
 	layout->header_bytes = header_bytes(layout->header.rank, layout->planes);
 	position = layout->header_bytes;
 	for (int p = 0; p < layout->planes; p++)
@@ -168,8 +202,8 @@ layout_place(TensorLayout *layout)
 }
 
 /* Allocate the value of a placed layout and write its header. */
-static struct varlena *
-layout_allocate(const TensorLayout *layout)
+struct varlena *
+delc_layout_allocate(const TensorLayout *layout)
 {
 	struct varlena *value = palloc(VARHDRSZ + layout->total_bytes);
 	char	   *at = VARDATA(value);
@@ -188,7 +222,7 @@ layout_allocate(const TensorLayout *layout)
 	for (int p = 0; p < layout->planes; p++)
 	{
 		at[0] = layout->plane[p].encoding;
-		at[1] = 8;
+		at[1] = layout->plane[p].width;
 		memcpy(at + 4, &layout->plane[p].offset, 4);
 		memcpy(at + 8, &layout->plane[p].length, 4);
 		at += TENSOR_PLANE_ENTRY_BYTES;
@@ -365,9 +399,10 @@ delc_tensor_encode(int dtype, int rank, const int64 *dims, const void *dense)
 		bools = normalized_bools(dense, layout.header.elements);
 	if (bools != NULL)
 		dense = bools;
+	delc_layout_split(&layout, false);
 	choose_encodings(&layout, dense, packed);
-	layout_place(&layout);
-	value = layout_allocate(&layout);
+	delc_layout_place(&layout);
+	value = delc_layout_allocate(&layout);
 	write_planes(&layout, dense, packed, VARDATA(value));
 	if (bools != NULL)
 		pfree(bools);
@@ -400,8 +435,8 @@ delc_tensor_first_planes(Datum value, int planes)
 		cut.plane[p].encoding = PLANE_CONSTANT;
 		cut.plane[p].length = 1;
 	}
-	layout_place(&cut);
-	result = layout_allocate(&cut);
+	delc_layout_place(&cut);
+	result = delc_layout_allocate(&cut);
 	memcpy(VARDATA(result) + cut.header_bytes,
 		   VARDATA_ANY(prefix) + cut.header_bytes, end - cut.header_bytes);
 	memset(VARDATA(result) + end, 0, cut.planes - planes);
@@ -423,8 +458,8 @@ delc_tensor_reshape(Datum value, int rank, const int64 *dims)
 	old_header_bytes = layout.header_bytes;
 	delc_shape_set(&layout.header, layout.header.dtype, rank, dims,
 				   ERRCODE_INVALID_PARAMETER_VALUE);
-	layout_place(&layout);
-	result = layout_allocate(&layout);
+	delc_layout_place(&layout);
+	result = delc_layout_allocate(&layout);
 	memcpy(VARDATA(result) + layout.header_bytes,
 		   VARDATA_ANY(old) + old_header_bytes,
 		   layout.total_bytes - layout.header_bytes);
@@ -434,35 +469,46 @@ delc_tensor_reshape(Datum value, int rank, const int64 *dims)
 /* ---- checking a value that came from outside ---- */
 
 static void
-check_bools(const char *bytes, int64 length)
+check_bools(const char *dense, int64 start, int64 elements)
 {
-	for (int64 i = 0; i < length; i++)
+	for (int64 i = 0; i < elements; i++)
 	{
-		if ((unsigned char) bytes[i] > 1)
+		if ((unsigned char) dense[i] > 1)
 			damaged(ERRCODE_INVALID_BINARY_REPRESENTATION,
 					"Element " INT64_FORMAT " of a bool tensor is %d.",
-					i, (unsigned char) bytes[i]);
+					start + i, (unsigned char) dense[i]);
 	}
 }
 
+/* Before anything is allocated: zstd frames must promise what the shape says. */
 static void
-verify_compressed(const TensorLayout *layout, const char *stored, int p)
+check_promises(const TensorLayout *layout, const char *bytes)
 {
-	int64		elements = layout->header.elements;
-	size_t		content = delc_plane_content_size(stored, layout->plane[p].length);
-	char	   *plane;
+	for (int p = 0; p < layout->planes; p++)
+	{
+		const TensorPlane *plane = &layout->plane[p];
 
-	/* before allocating: the frame must promise what the shape says */
-	if (content != (size_t) elements)
-		damaged(ERRCODE_INVALID_BINARY_REPRESENTATION,
-				"Compressed plane %d does not promise " INT64_FORMAT " bytes.",
-				p, elements);
-	plane = palloc(elements);
-	delc_plane_decompress(stored, layout->plane[p].length, plane, elements,
-						  ERRCODE_INVALID_BINARY_REPRESENTATION);
-	if (layout->header.dtype == DELC_BOOL)
-		check_bools(plane, elements);
-	pfree(plane);
+		if (plane->encoding == PLANE_ZSTD &&
+			delc_plane_content_size(bytes + plane->offset, plane->length) !=
+			(size_t) layout->header.elements)
+			damaged(ERRCODE_INVALID_BINARY_REPRESENTATION,
+					"Compressed plane %d does not promise " INT64_FORMAT " bytes.",
+					p, layout->header.elements);
+	}
+}
+
+/* Is there a plane that not every sequence of bytes can be? */
+static bool
+any_to_decode(const TensorLayout *layout)
+{
+	for (int p = 0; p < layout->planes; p++)
+	{
+		if (layout->plane[p].width != 8 ||
+			(layout->plane[p].encoding != PLANE_RAW &&
+			 layout->plane[p].encoding != PLANE_CONSTANT))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -474,6 +520,7 @@ delc_tensor_verify(const struct varlena *value)
 {
 	TensorLayout layout;
 	const char *bytes = VARDATA_ANY(value);
+	bool		bools;
 
 	/* what is behind a delta's header can be read with its base only, and is checked then */
 	if (delc_is_delta(PointerGetDatum(value)))
@@ -486,13 +533,9 @@ delc_tensor_verify(const struct varlena *value)
 	}
 	delc_layout_parse(&layout, bytes, VARSIZE_ANY_EXHDR(value),
 					  ERRCODE_INVALID_BINARY_REPRESENTATION);
-	for (int p = 0; p < layout.planes; p++)
-	{
-		const char *stored = bytes + layout.plane[p].offset;
-
-		if (layout.plane[p].encoding == PLANE_ZSTD)
-			verify_compressed(&layout, stored, p);
-		else if (layout.header.dtype == DELC_BOOL)
-			check_bools(stored, layout.plane[p].length);
-	}
+	check_promises(&layout, bytes);
+	bools = layout.header.dtype == DELC_BOOL;
+	if (bools || any_to_decode(&layout))
+		delc_reader_check(value, ERRCODE_INVALID_BINARY_REPRESENTATION,
+						  bools ? check_bools : NULL);
 }

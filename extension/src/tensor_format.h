@@ -10,12 +10,13 @@
  *	2		1		format version: 1
  *	3		1		dtype (DelcDtype)
  *	4		1		rank, 0 to 8
- *	5		1		number of planes: the item size
+ *	5		1		number of planes: the item size, or all planes below the first are
+ *					halved and there are twice as many less one
  *	6		2		flags: 0
  *	8		8*rank	dims, int64 each
  *	then	12 per plane, the plane directory:
  *			1		encoding (PlaneEncoding)
- *			1		width: bits of each element that the plane holds, 8
+ *			1		width: bits of each element that the plane holds, 8; 4 if halved
  *			2		reserved: 0
  *			4		offset of the plane, counted from the magic
  *			4		stored length of the plane
@@ -23,15 +24,14 @@
  *
  * Plane p holds byte p of every element, counted from the most significant:
  * plane 0 of a float32 has the sign and the upper seven bits of the exponent.
+ * Halved, plane 1 holds the upper four bits of byte 1, plane 2 the lower ones, and so on:
+ * raw, two elements share a byte (tensor_nibbles.c).
  * Planes follow the directory and one another without gaps and end with the
  * value, so the first k planes are a prefix of it.
  *
- * Version 1 readers refuse other versions, set flags, other widths and unknown
- * encodings.  Flag bit 0 marks a delta, which is no tensor by itself and is
- * described in delta.h.  These are the places where the format will grow: flag
- * bit 1 is reserved for a checksum of the decoded value; widths
- * below 8 are for planes of half bytes; further encodings for an entropy
- * coder of our own.
+ * Readers refuse other versions, set flags, other widths and unknown encodings.
+ * Flag bit 0 marks a delta, which is no tensor by itself and is described in
+ * delta.h.
  */
 #ifndef DELC_TENSOR_FORMAT_H
 #define DELC_TENSOR_FORMAT_H
@@ -51,20 +51,25 @@
 
 #define TENSOR_FIXED_BYTES 8
 #define TENSOR_PLANE_ENTRY_BYTES 12
+#define TENSOR_STORED_PLANES_MAX (2 * TENSOR_MAX_PLANES - 1)
 #define TENSOR_HEADER_MAX_BYTES \
 	(TENSOR_FIXED_BYTES + 8 * TENSOR_MAX_RANK + \
-	 TENSOR_PLANE_ENTRY_BYTES * TENSOR_MAX_PLANES)
+	 TENSOR_PLANE_ENTRY_BYTES * TENSOR_STORED_PLANES_MAX)
 
 typedef enum PlaneEncoding
 {
 	PLANE_RAW = 0,				/* one byte per element */
 	PLANE_ZSTD = 1,				/* one zstd frame that states its content size */
-	PLANE_CONSTANT = 2			/* one byte, the same for all elements */
+	PLANE_CONSTANT = 2,			/* one byte, the same for all elements */
+	PLANE_RANS = 3,				/* this and those below: tensor_dense.h */
+	PLANE_ROWS = 4,
+	PLANE_TABLE = 5
 } PlaneEncoding;
 
 typedef struct TensorPlane
 {
 	int			encoding;
+	int			width;			/* bits of each element, 8 or 4 */
 	uint32		offset;			/* from the magic */
 	uint32		length;
 } TensorPlane;
@@ -76,7 +81,7 @@ typedef struct TensorLayout
 	int			header_bytes;	/* up to the first plane */
 	int64		total_bytes;	/* without the varlena length word */
 	int			planes;
-	TensorPlane plane[TENSOR_MAX_PLANES];
+	TensorPlane plane[TENSOR_STORED_PLANES_MAX];
 } TensorLayout;
 
 /* ---- dtype.c ---- */
@@ -110,6 +115,10 @@ extern bool delc_is_inline(Datum value);
 extern void delc_layout_parse(TensorLayout *layout, const char *bytes,
 							  int64 total, int sqlstate);
 extern void delc_layout_read(Datum value, TensorLayout *layout);
+extern void delc_layout_split(TensorLayout *layout, bool halves);
+extern int64 delc_layout_place(TensorLayout *layout);
+extern struct varlena *delc_layout_allocate(const TensorLayout *layout);
+extern int64 delc_plane_raw_bytes(const TensorLayout *layout, int p);
 extern struct varlena *delc_tensor_reshape(Datum value, int rank,
 										   const int64 *dims);
 extern struct varlena *delc_tensor_first_planes(Datum value, int planes);
@@ -131,6 +140,21 @@ extern void delc_plane_decompress(const char *stored, size_t stored_length,
 extern size_t delc_plane_content_size(const char *stored, size_t stored_length);
 
 /* ---- tensor_planes.c: dense numbers <-> byte planes ---- */
+
+/*
+ * For loops that the compiler's vectoriser turns into vector instructions: on
+ * x86-64 with GNU C they are compiled twice, for the base instruction set and
+ * for AVX2, and the dynamic linker chooses.
+ */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
+	defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define PLANE_LOOP \
+	__attribute__((noinline, optimize("O3"), target_clones("avx2", "default")))
+#elif defined(__GNUC__) && !defined(__clang__)
+#define PLANE_LOOP __attribute__((noinline, optimize("O3")))
+#else
+#define PLANE_LOOP
+#endif
 
 /*
  * Elements handled at a time: eight planes of a block fit the first-level
@@ -156,9 +180,12 @@ typedef struct TensorReader
 	const char *source[TENSOR_MAX_PLANES];	/* raw plane; NULL when constant */
 	char		filling[TENSOR_MAX_PLANES]; /* byte of a constant plane */
 	char	   *constant;		/* TENSOR_BLOCK bytes per constant plane */
+	struct DenseReader *dense;	/* reads a value with dense planes, or NULL */
 } TensorReader;
 
 extern void delc_reader_open(TensorReader *reader, Datum value, int planes);
+extern void delc_reader_check(const struct varlena *value, int sqlstate,
+							  void (*check) (const char *dense, int64 start, int64 elements));
 extern void delc_reader_read(const TensorReader *reader, int64 start,
 							 int64 elements, void *dense);
 extern void delc_reader_close(TensorReader *reader);

@@ -6,11 +6,14 @@
  * The arguments are taken as raw Datums: PG_GETARG macros that detoast would
  * fetch the whole value where its header is enough.
  */
+#include "tensor_dense.h"
 #include "delta.h"
 
 #include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -89,6 +92,46 @@ delc_tensor_planes(PG_FUNCTION_ARGS)
 	PG_RETURN_TENSOR(delc_tensor_first_planes(PG_GETARG_DATUM(0), planes));
 }
 
+PG_FUNCTION_INFO_V1(delc_tensor_compressed);
+Datum
+delc_tensor_compressed(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TENSOR(delc_tensor_compress(PG_GETARG_WHOLE_TENSOR(0), PG_GETARG_BOOL(1)));
+}
+
+/*
+ * CRC-32C of dtype, rank, dims and the dense numbers, however they are encoded. The first two
+ * are a byte each, dims eight.
+ */
+PG_FUNCTION_INFO_V1(delc_tensor_checksum);
+Datum
+delc_tensor_checksum(PG_FUNCTION_ARGS)
+{
+	TensorReader reader;
+	const DelcTensorHeader *header = &reader.layout.header;
+	uint64		dense[TENSOR_BLOCK];
+	unsigned char kind[2];
+	pg_crc32c	crc;
+
+	delc_reader_open(&reader, PG_GETARG_DATUM(0), 0);
+	kind[0] = header->dtype;
+	kind[1] = header->rank;
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, kind, sizeof(kind));
+	COMP_CRC32C(crc, header->dims, header->rank * sizeof(int64));
+	for (int64 start = 0; start < header->elements; start += TENSOR_BLOCK)
+	{
+		int64		count = Min(TENSOR_BLOCK, header->elements - start);
+
+		CHECK_FOR_INTERRUPTS();
+		delc_reader_read(&reader, start, count, dense);
+		COMP_CRC32C(crc, dense, count * header->item_size);
+	}
+	FIN_CRC32C(crc);
+	delc_reader_close(&reader);
+	PG_RETURN_INT64((int64) crc);
+}
+
 /* ---- plane_info ---- */
 
 static const char *
@@ -100,6 +143,12 @@ encoding_name(int encoding)
 			return "raw";
 		case PLANE_ZSTD:
 			return "zstd";
+		case PLANE_RANS:
+			return "rans";
+		case PLANE_ROWS:
+			return "rows";
+		case PLANE_TABLE:
+			return "table";
 		default:
 			return "constant";
 	}
@@ -110,13 +159,14 @@ plane_row(FuncCallContext *context)
 {
 	const TensorLayout *layout = context->user_fctx;
 	int			p = (int) context->call_cntr;
-	Datum		values[4];
-	bool		nulls[4] = {false};
+	Datum		values[5];
+	bool		nulls[5] = {false};
 
 	values[0] = Int32GetDatum(p + 1);
 	values[1] = CStringGetTextDatum(encoding_name(layout->plane[p].encoding));
 	values[2] = Int64GetDatum((int64) layout->plane[p].length);
-	values[3] = Int64GetDatum(layout->header.elements);
+	values[3] = Int64GetDatum(delc_plane_raw_bytes(layout, p));
+	values[4] = Int32GetDatum(layout->plane[p].width);
 	return heap_form_tuple(context->tuple_desc, values, nulls);
 }
 

@@ -9,16 +9,6 @@
  */
 #include "tensor_format.h"
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
-	defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define PLANE_LOOP \
-	__attribute__((noinline, optimize("O3"), target_clones("avx2", "default")))
-#elif defined(__GNUC__) && !defined(__clang__)
-#define PLANE_LOOP __attribute__((noinline, optimize("O3")))
-#else
-#define PLANE_LOOP
-#endif
-
 /* ---- split: planes[0] gets the most significant byte ---- */
 
 PLANE_LOOP static void

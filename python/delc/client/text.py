@@ -18,6 +18,8 @@ import numpy as np
 from delc.client.wire import BFLOAT16, CODES, MOST_DIMENSIONS, NAMES, Array, dense, storage
 
 _RAW, _ZSTD, _CONSTANT = 0, 1, 2
+_DENSE = (3, 4, 5)
+"""What `delc.compress` chooses: an entropy coder, packed rows, a table. Only the server decodes these."""
 _FIXED = struct.Struct("<2sBBBBH")
 _PLANE = struct.Struct("<BBHII")
 _HEADER = re.compile(r"([a-z0-9]+)\[([0-9,]*)\](base64:)?", re.ASCII)
@@ -39,7 +41,7 @@ def encode_text(value: Any) -> str:
 
 def decode_text(text: str) -> Array:
     """The array of a tensor's text form. ``ValueError`` for anything else, ``RuntimeError`` where planes are compressed
-    and no library for zstd is there.
+    and no library for zstd is there, or the value came from ``delc.compress``.
     """
     found = _HEADER.match(text)
     if found is None or found[1] not in CODES:
@@ -66,6 +68,8 @@ def _decode_stored(stored: bytes) -> Array:
         raise ValueError("the value is stored in a format that this version of delc.client does not know")
     shape = struct.unpack_from(f"<{rank}q", stored, _FIXED.size)
     dtype, count = storage(NAMES[code]), math.prod(shape)
+    if planes == 2 * dtype.itemsize - 1 > 1:
+        raise _only_binary()
     if planes != dtype.itemsize or min(shape, default=0) < 0:
         raise ValueError("no delc.tensor: the header does not fit")
     if count > 1 << 31:
@@ -80,6 +84,8 @@ def _decode_stored(stored: bytes) -> Array:
 def _plane(stored: bytes, entry: tuple[int, ...], count: int) -> Any:
     encoding, width, _, offset, length = entry
     body = stored[offset : offset + length]
+    if encoding in _DENSE:
+        raise _only_binary()
     if width != 8 or encoding not in (_RAW, _ZSTD, _CONSTANT):
         raise ValueError("the value is stored in a format that this version of delc.client does not know")
     if encoding == _CONSTANT:
@@ -88,6 +94,13 @@ def _plane(stored: bytes, entry: tuple[int, ...], count: int) -> Any:
     if len(plane) != count:
         raise ValueError(f"no delc.tensor: a plane has {len(plane)} bytes for {count} elements")
     return plane
+
+
+def _only_binary() -> RuntimeError:
+    return RuntimeError(
+        "this tensor came as text and is stored as delc.compress does, which only the server decodes; fetch it in the"
+        " binary format, connection.cursor(binary=True) or execute(…, binary=True)"
+    )
 
 
 def _decompressor() -> Callable[[bytes], bytes]:

@@ -1,0 +1,212 @@
+"""Dense weights: bits per parameter and MB/s of delc.compress beside zstd, ZipNN and pcodec.
+
+The weights are those of a pretrained sentence transformer (MiniLM, 22.7 million parameters), as float32 and rounded to
+bfloat16, tensor by tensor. delc runs in the server, in one statement, on values in memory; decoding is the transform
+into a numpy array. The others run here, on bytes in memory. Each has one thread. Entropies stand beside: of bytes plane
+by plane, and with each plane in the context of the one above it.
+
+    make bench BENCHMARKS=bench/bench_codec.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness import machine
+from harness.measure import Goals, Timings, goals, interleaved
+from harness.server import connected, server
+from support import minilm
+from support.cluster import Connection
+
+Array = npt.NDArray[Any]
+
+MEASURE = """
+CREATE FUNCTION pg_temp.measured(dense boolean, halves boolean, OUT stored bigint, OUT encode float8, OUT decode float8)
+LANGUAGE plpgsql AS $$
+DECLARE
+    given record;
+    plain delc.tensor;
+    coded delc.tensor;
+    started timestamptz;
+BEGIN
+    stored := 0; encode := 0; decode := 0;
+    FOR given IN SELECT value FROM weights LOOP
+        plain := delc.planes(given.value, 8);
+        started := clock_timestamp();
+        coded := CASE WHEN dense THEN delc.compress(plain, halves) ELSE plain END;
+        encode := encode + extract(epoch FROM clock_timestamp() - started);
+        stored := stored + delc.stored_bytes(coded);
+        started := clock_timestamp();
+        PERFORM pg_temp.decoded(coded);
+        decode := decode + extract(epoch FROM clock_timestamp() - started);
+    END LOOP;
+END
+$$
+"""
+
+
+@dataclass
+class Codec:
+    """A way of coding all tensors; the last run's bits and seconds."""
+
+    run: Callable[[], tuple[int, float, float]]
+    stored: int = 0
+    encode: float = 0.0
+
+    def decode_seconds(self) -> float:
+        """Codes and decodes everything; gives the seconds of decoding."""
+        self.stored, self.encode, decode = self.run()
+        return decode
+
+
+def library(arrays: list[Array], encode: Callable[[Array], Any], decode: Callable[[Any], object]) -> Codec:
+    """A library that codes array by array."""
+
+    def run() -> tuple[int, float, float]:
+        started = perf_counter()
+        coded = [encode(array) for array in arrays]
+        encoded = perf_counter()
+        for part in coded:
+            decode(part)
+        return sum(map(len, coded)), encoded - started, perf_counter() - encoded
+
+    return Codec(run)
+
+
+def libraries(arrays: list[Array], dtype: str) -> dict[str, Codec]:
+    """The other codecs that are installed: on Debian's own libraries, none."""
+    found: dict[str, Codec] = {}
+    if find_spec("zstandard"):
+        import zstandard
+
+        writer, reader = zstandard.ZstdCompressor(level=3), zstandard.ZstdDecompressor()
+        found["zstd -3"] = library(arrays, lambda array: writer.compress(array.tobytes()), reader.decompress)
+    if find_spec("zipnn"):
+        import zipnn
+
+        codec = zipnn.ZipNN(input_format="byte", bytearray_dtype=dtype, threads=1)
+        found["ZipNN"] = library(arrays, lambda array: codec.compress(bytearray(array.tobytes())), codec.decompress)
+    if find_spec("pcodec"):
+        from pcodec import ChunkConfig
+        from pcodec import standalone as pco
+
+        kind = np.float32 if dtype == "float32" else np.uint16
+
+        def compress(array: Array) -> bytes:
+            return bytes(pco.simple_compress(array.reshape(-1).view(kind), ChunkConfig(compression_level=8)))
+
+        found["pcodec 8"] = library(arrays, compress, pco.simple_decompress)
+    return found
+
+
+def entropy(symbols: Array) -> float:
+    """Bits that all symbols take by their frequencies."""
+    counts = np.bincount(symbols)
+    counts = counts[counts > 0]
+    return float((counts * np.log2(len(symbols) / counts)).sum())
+
+
+def entropies(arrays: list[Array]) -> tuple[float, float]:
+    """Bits per number: byte planes alone, and each given the plane above it; each tensor by frequencies of its own."""
+    alone = given = 0.0
+    for array in arrays:
+        planes = array.reshape(-1).view(np.uint8).reshape(-1, array.itemsize)[:, ::-1].astype(np.int64)
+        alone += sum(entropy(planes[:, p]) for p in range(array.itemsize))
+        given += entropy(planes[:, 0])
+        for p in range(1, array.itemsize):
+            given += entropy(planes[:, p - 1] << 8 | planes[:, p]) - entropy(planes[:, p - 1])
+    numbers = sum(array.size for array in arrays)
+    return alone / numbers, given / numbers
+
+
+def npy(array: Array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def in_server(connection: Connection, dense: bool, halves: bool) -> Codec:
+    def run() -> tuple[int, float, float]:
+        row = connection.execute("SELECT * FROM pg_temp.measured(%s, %s)", [dense, halves]).fetchone()
+        assert row is not None
+        return int(row[0]), float(row[1]), float(row[2])
+
+    return Codec(run)
+
+
+def measure(connection: Connection, name: str, arrays: list[Array], rounds: int, goal: Goals) -> None:
+    """Prints a line per codec; checks the goals of this dtype."""
+    codecs = {
+        "delc, ordinary": in_server(connection, False, False),
+        "delc.compress": in_server(connection, True, False),
+        "delc.compress, halves": in_server(connection, True, True),
+        **libraries(arrays, name),
+    }
+    raw, numbers = sum(array.nbytes for array in arrays), sum(array.size for array in arrays)
+    timings = interleaved({way: codec.decode_seconds for way, codec in codecs.items()}, rounds)
+    alone, given = entropies(arrays)
+    print(f"\n {name}: {numbers / 1e6:.1f} million parameters; entropy of byte planes {alone:.2f} bits,"
+          f" each given the one above {given:.2f} (the tables of frequencies not counted)")
+    print(f"  {'':<28}{'bits':>8}{'encode':>12}{'decode':>12}")
+    for way, codec in codecs.items():
+        encode = "–" if way == "delc, ordinary" else f"{raw / codec.encode / 1e6:.0f} MB/s"
+        print(f"  {way:<28}{8 * codec.stored / numbers:>8.2f}{encode:>12}{raw / timings.median(way) / 1e6:>7.0f} MB/s")
+    check(name, codecs, timings, raw, numbers, goal)
+
+
+def check(
+    name: str, codecs: dict[str, Codec], timings: Timings, raw: int, numbers: int, goal: Goals
+) -> None:
+    dense = codecs["delc.compress"]
+    most_bits, least_speed = (26.1, 1.5) if name == "float32" else (10.55, 0.7)
+    goal.at_most(f"{name}, bits per parameter", 8 * dense.stored / numbers, most_bits)
+    goal.at_least(f"{name}, decoding in GB/s", raw / timings.median("delc.compress") / 1e9, least_speed)
+    goal.at_least(f"{name}, encoding in MB/s", raw / dense.encode / 1e6, 200)
+    if "ZipNN" in codecs:
+        goal.at_most(f"{name}, size in those of ZipNN", dense.stored / codecs["ZipNN"].stored, 1)
+        goal.at_most(f"{name}, seconds to decode in those of ZipNN", timings.ratio("delc.compress", "ZipNN"), 1)
+
+
+def prepare(connection: Connection, arrays: list[Array], dtype: str) -> None:
+    connection.execute("DROP TABLE IF EXISTS weights")
+    connection.execute("CREATE TEMP TABLE weights (value delc.tensor)")
+    for array in arrays:
+        cast = "delc.as_dtype(delc.from_npy(%b), 'bfloat16')" if dtype == "bfloat16" else "delc.from_npy(%b)"
+        connection.execute(f"INSERT INTO weights VALUES ({cast})", [npy(array)])
+
+
+def bfloat16(array: Array) -> Array:
+    """The bits, rounded to nearest even, of finite numbers."""
+    bits = array.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    weights = list(minilm.state().values())
+    with server() as cluster, connected(cluster) as connection, goals() as goal:
+        machine.describe(connection)
+        connection.execute("""DO $$ plpy.execute("SELECT delc.load_python()") $$ LANGUAGE plpython3u""")
+        connection.execute(
+            "CREATE FUNCTION pg_temp.decoded(value delc.tensor) RETURNS bigint LANGUAGE plpython3u"
+            " TRANSFORM FOR TYPE delc.tensor AS 'return value.nbytes'"
+        )
+        connection.execute(MEASURE)
+        for dtype, arrays in (("float32", weights), ("bfloat16", [bfloat16(array) for array in weights])):
+            prepare(connection, weights, dtype)
+            measure(connection, dtype, arrays, chosen.rounds, goal)
+
+
+if __name__ == "__main__":
+    main()

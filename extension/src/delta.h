@@ -40,10 +40,10 @@
 
 #define TENSOR_FLAG_DELTA 1
 
-#define DELTA_BLOCK (1 << 20)
+#define DELTA_BLOCK (1 << 22)
 
 /* 128 MiB of one-byte numbers are this many blocks; wider ones have more planes and fewer. */
-#define DELTA_MAX_SEGMENTS 128
+#define DELTA_MAX_SEGMENTS 32
 
 #define DELTA_FIXED_BYTES 40
 #define DELTA_HEADER_MAX_BYTES \

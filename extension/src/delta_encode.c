@@ -11,7 +11,7 @@
 #define REACH 2048
 
 /* So many numbers in ten thousand may be beyond the first or the last context. */
-#define OUTLIERS 5
+#define OUTLIERS 20
 
 /* ---- contexts of method sub ---- */
 
@@ -57,9 +57,9 @@ expected_range(const DeltaModel *model, const char *base, int *least, int *most)
 
 /*
  * Set the number of contexts and their width to what makes the middle block smallest: fine contexts tell more, and
- * each has frequencies to be written.
+ * each has frequencies to be written.  Returns the bytes of that block's symbols.
  */
-static void
+static size_t
 choose_contexts(DeltaCoder *coder, DeltaModel *model, const DeltaInput *input, const char *base)
 {
 	int			block = delta_blocks(&input->header) / 2;
@@ -98,6 +98,42 @@ choose_contexts(DeltaCoder *coder, DeltaModel *model, const DeltaInput *input, c
 	}
 	model->context_steps = best_steps;
 	model->contexts = best_contexts;
+	return best;
+}
+
+static size_t
+side_bytes(const DeltaModel *model)
+{
+	StringInfoData side;
+	size_t		length;
+
+	initStringInfo(&side);
+	delc_side_write(&side, model);
+	length = side.len;
+	pfree(side.data);
+	return length;
+}
+
+/* Choose contexts, and whether scales of rows and columns are worth what they take. */
+static void
+choose_scales(DeltaCoder *coder, DeltaModel *model, const DeltaInput *input, const char *base)
+{
+	DeltaModel	plain = *model;
+	size_t		with_scales = choose_contexts(coder, model, input, base) + side_bytes(model);
+
+	if (model->row_scale == NULL)
+		return;
+	plain.flags &= ~(DELTA_ROW_SCALES | DELTA_COLUMN_SCALES);
+	plain.row_scale = NULL;
+	plain.column_scale = NULL;
+	coder->model = &plain;
+	if (choose_contexts(coder, &plain, input, base) + side_bytes(&plain) < with_scales)
+	{
+		pfree(model->row_scale);
+		pfree(model->column_scale);
+		*model = plain;
+	}
+	coder->model = model;
 }
 
 /* ---- segments ---- */
@@ -187,7 +223,7 @@ fit_model(DeltaModel *model, DeltaCoder *coder, const DeltaInput *input, int met
 	}
 	delc_fit(model, base, input->grandbase_numbers, input->target_numbers);
 	delc_fit_scales(model, base, input->grandbase_numbers, input->target_numbers);
-	choose_contexts(coder, model, input, base);
+	choose_scales(coder, model, input, base);
 	if (needs_grandbase(model))
 		model->flags |= DELTA_GRANDBASE;
 }

@@ -67,7 +67,40 @@ typedef struct Sample
 	int64	   *step;			/* from base to target */
 	int64	   *movement;		/* from grandbase to base */
 	int64	   *significand;	/* of the base, at most 24 bits */
+	int32	   *exponent;		/* of the base, in steps of a scale */
+	int32		largest;		/* of them but for infinities */
 } Sample;
+
+/* How remainders are weighed: as numbers, by their absolute value, or by its logarithm. */
+typedef enum Weighing
+{
+	BY_SQUARE,
+	BY_ABSOLUTE,
+	BY_LOGARITHM
+} Weighing;
+
+/* The square of the last place, next to that of numbers with the exponent one. */
+static double
+last_place_squared(int32 exponent, int32 one)
+{
+	return exp2(Min(exponent - one, 128) * 2.0 / DELTA_STEPS);
+}
+
+/* The largest exponent in the sample, and of infinities the one below. */
+static int32
+largest_exponent(int dtype, const Sample *sample)
+{
+	int			width = 8 * delc_dtype_size(dtype) - 1 - delc_mantissa_bits(dtype);
+	int32		infinite = DELTA_STEPS * ((1 << Min(width, 12)) - 1);
+	int32		largest = 0;
+
+	for (int i = 0; i < sample->n; i++)
+	{
+		if (sample->exponent[i] < infinite)
+			largest = Max(largest, sample->exponent[i]);
+	}
+	return largest;
+}
 
 static void
 take_sample(const DeltaModel *model, const char *base, const char *grandbase,
@@ -83,6 +116,7 @@ take_sample(const DeltaModel *model, const char *base, const char *grandbase,
 	sample->step = palloc(bytes);
 	sample->movement = palloc0(bytes);
 	sample->significand = palloc(bytes);
+	sample->exponent = palloc(sample->n * sizeof(int32));
 	for (int i = 0; i < runs; i++)
 	{
 		size_t		first = (size_t) i * stride * delc_dtype_size(model->dtype);
@@ -91,10 +125,12 @@ take_sample(const DeltaModel *model, const char *base, const char *grandbase,
 		delc_ordered(model->dtype, base + first, run, ordered);
 		delc_differences(model->dtype, ordered, target + first, run, sample->step + i * run);
 		delc_significands(model->dtype, base + first, run, sample->significand + i * run);
+		delc_steps(model->dtype, base + first, PG_UINT64_MAX, run, sample->exponent + i * run);
 		if (grandbase != NULL)
 			delc_movements(model->dtype, base + first, grandbase + first, run,
 						   sample->movement + i * run);
 	}
+	sample->largest = largest_exponent(model->dtype, sample);
 }
 
 static double
@@ -103,23 +139,64 @@ remainder_of(const Sample *sample, int i, const double *by)
 	return sample->step[i] - by[0] * sample->movement[i] - by[1] * sample->significand[i];
 }
 
-/* About the bits that the sample's remainders take. */
+/* Magnitudes of a sample's remainders, by the exponents of the base. */
+#define EXPONENTS 64
+#define OCTAVES 64
+
 static double
-sample_cost(const Sample *sample, const double *by)
+entropy(const uint32 *counts, uint32 total)
 {
 	double		sum = 0;
 
+	for (int i = 0; i < OCTAVES; i++)
+	{
+		if (counts[i] > 0)
+			sum += counts[i] * log2((double) total / counts[i]);
+	}
+	return sum;
+}
+
+/* About the bits that the sample's remainders take, if their octaves are coded by exponent. */
+static double
+sample_cost(const Sample *sample, const double *by)
+{
+	uint32	  (*counts)[OCTAVES] = palloc0(EXPONENTS * sizeof(*counts));
+	uint32		totals[EXPONENTS] = {0};
+	double		sum = 0;
+
 	for (int i = 0; i < sample->n; i++)
-		sum += logarithm((int64) remainder_of(sample, i, by));
-	return sum / 256;
+	{
+		double		magnitude = fabs(rint(remainder_of(sample, i, by)));
+		int			octave = magnitude < 1 ? 0 : Min(ilogb(magnitude) + 1, OCTAVES - 1);
+		int			exponent = sample->exponent[i] / DELTA_STEPS % EXPONENTS;
+
+		counts[exponent][octave]++;
+		totals[exponent]++;
+		sum += Max(octave - 1, 0);
+	}
+	for (int exponent = 0; exponent < EXPONENTS; exponent++)
+		sum += entropy(counts[exponent], totals[exponent]);
+	pfree(counts);
+	return sum;
+}
+
+static double
+weight_of(const Sample *sample, int i, Weighing weighing, const double *by)
+{
+	double		r;
+
+	if (weighing == BY_SQUARE)
+		return last_place_squared(sample->exponent[i], sample->largest);
+	r = fabs(remainder_of(sample, i, by));
+	return weighing == BY_ABSOLUTE ? 1 / (1 + r) : 1 / (1 + r * r);
 }
 
 /*
  * One round of iteratively reweighted least squares: the weights make it a step to
- * the least sum of absolute remainders, or of logarithms of 1 + their squares.
+ * the least sum of squares, of absolute remainders, or of logarithms of 1 + their squares.
  */
 static void
-reweighted_round(const Sample *sample, bool logarithmic, double *by)
+reweighted_round(const Sample *sample, Weighing weighing, double *by)
 {
 	double		mm = 0;
 	double		ms = 0;
@@ -130,8 +207,7 @@ reweighted_round(const Sample *sample, bool logarithmic, double *by)
 
 	for (int i = 0; i < sample->n; i++)
 	{
-		double		r = remainder_of(sample, i, by);
-		double		weight = logarithmic ? 1 / (1 + r * r) : 1 / (1 + fabs(r));
+		double		weight = weight_of(sample, i, weighing, by);
 		double		m = sample->movement[i];
 		double		s = sample->significand[i];
 
@@ -155,9 +231,9 @@ reweighted_round(const Sample *sample, bool logarithmic, double *by)
 }
 
 /*
- * Momentum and decay that make the sample's remainders cheap.  Absolute remainders have one minimum;
- * from there logarithms find the exact values where part of the tensor follows
- * them to the last place.
+ * Momentum and decay that make the sample's remainders cheap.  Squares and absolute values have one
+ * minimum; from there logarithms find the exact values where part of the
+ * tensor follows them to the last place.
  */
 static void
 fit_shared(DeltaModel *model, const Sample *sample)
@@ -170,9 +246,12 @@ fit_shared(DeltaModel *model, const Sample *sample)
 	{
 		double		cost;
 
-		reweighted_round(sample, round >= ABSOLUTE_ROUNDS, by);
+		reweighted_round(sample, round == 0 ? BY_SQUARE :
+						 round < ABSOLUTE_ROUNDS ? BY_ABSOLUTE : BY_LOGARITHM, by);
+		if (!isfinite(by[0]) || !isfinite(by[1]))
+			break;
 		cost = sample_cost(sample, by);
-		if (isfinite(by[0]) && isfinite(by[1]) && cost < best_cost)
+		if (cost < best_cost)
 		{
 			best_cost = cost;
 			memcpy(best, by, sizeof(by));
@@ -199,6 +278,7 @@ typedef struct Fit
 	const char *base;
 	const char *grandbase;
 	const char *target;
+	int32		largest;		/* exponent, as in a sample */
 	RowChoice  *rows;
 } Fit;
 
@@ -228,27 +308,28 @@ row_cost(const Fit *fit, int64 row, int predictor)
 	return sum;
 }
 
-/* Sums of a row's own momentum: a weighted fit behind the shared decay. */
+/* Sums of a row's own momentum: least squares, as numbers, behind the shared decay. */
 static void
 add_row_momentum(const Fit *fit, int64 first, int n, double *above, double *below)
 {
 	DeltaModel *model = fit->model;
-	double		momentum = model->momentum / MOMENTUM_ONE;
 	double		decay = model->decay / decay_one(model->dtype);
 	int64		step[DELTA_RUN];
 	int64		movement[DELTA_RUN];
 	int64		significand[DELTA_RUN];
+	int32		exponent[DELTA_RUN];
 	const char *base = number_at(fit, fit->base, first);
 
 	delc_ordered(model->dtype, base, n, step);
 	delc_differences(model->dtype, step, number_at(fit, fit->target, first), n, step);
 	delc_movements(model->dtype, base, number_at(fit, fit->grandbase, first), n, movement);
 	delc_significands(model->dtype, base, n, significand);
+	delc_steps(model->dtype, base, PG_UINT64_MAX, n, exponent);
 	for (int i = 0; i < n; i++)
 	{
 		double		y = step[i] - decay * significand[i];
 		double		m = movement[i];
-		double		weight = 1 / (1 + fabs(y - momentum * m));
+		double		weight = last_place_squared(exponent[i], fit->largest);
 
 		*above += weight * m * y;
 		*below += weight * m * m;
@@ -460,16 +541,18 @@ keep_choices(const Fit *fit)
 void
 delc_fit(DeltaModel *model, const char *base, const char *grandbase, const char *target)
 {
-	Fit			fit = {model, base, grandbase, target, NULL};
+	Fit			fit = {.model = model,.base = base,.grandbase = grandbase,.target = target};
 	Sample		sample;
 
 	if (model->rows * model->columns < FIT_MIN_ELEMENTS)
 		return;
 	take_sample(model, base, grandbase, target, &sample);
 	fit_shared(model, &sample);
+	fit.largest = sample.largest;
 	pfree(sample.step);
 	pfree(sample.movement);
 	pfree(sample.significand);
+	pfree(sample.exponent);
 	fit.rows = palloc0(model->rows * sizeof(RowChoice));
 	for (int64 row = 0; row < model->rows; row++)
 	{

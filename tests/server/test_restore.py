@@ -51,6 +51,6 @@ def test_the_first_planes_of_a_chain_become_an_array(db: Connection) -> None:
     ],
 )
 def test_what_is_no_chain_is_an_error_and_the_session_goes_on(db: Connection, values: str, said: str) -> None:
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match=re.escape(said)), db.transaction():
+    with pytest.raises(psycopg.errors.ExternalRoutineException, match=re.escape(said)), db.transaction():
         run_inside(db, f"{CHAIN}\nreturn tensors.restore({values}).tolist()")
     assert run_inside(db, CHAIN + 'return tensors.restore(chain("sub")[:1]).tolist()') == [1, 2, 3]

@@ -64,8 +64,8 @@ def test_the_first_planes_of_a_chain_are_exact(tdb: Connection, dtype: str, meth
 
 def test_the_first_planes_across_several_blocks_and_shapes(tdb: Connection) -> None:
     rng = np.random.default_rng(3)
-    values = walk(rng, "float32", (1100, 1000), 2)
-    values.append(Tensor("float32", values[-1].array[:, :990].copy()))
+    values = walk(rng, "float32", (2100, 2000), 2)
+    values.append(Tensor("float32", values[-1].array[:, :1990].copy()))
     keep(tdb, values, "planes")
     for planes in (1, 2, 3, 4):
         restored = value(tdb, "SELECT restore(value, %s ORDER BY hop) FROM chain", planes)

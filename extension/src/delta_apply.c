@@ -221,15 +221,31 @@ delc_chain_start(DeltaChain *chain, MemoryContext context, int planes)
 	chain->interruptible = true;
 }
 
+/* How many planes of a value hold the first bytes of its numbers: there are more if they are halved. */
+static int
+planes_of_bytes(const TensorLayout *layout, int bytes)
+{
+	int			bits = 0;
+	int			planes = 0;
+
+	while (bits < 8 * bytes && planes < layout->planes)
+		bits += layout->plane[planes++].width;
+	return planes;
+}
+
 /* The value that a chain begins with. */
 void
 delc_chain_begin(DeltaChain *chain, Datum whole)
 {
-	delc_tensor_header(whole, &chain->header);
+	TensorLayout layout;
+
+	delc_layout_read(whole, &layout);
+	chain->header = layout.header;
 	if (chain->planes >= chain->header.item_size)
 		chain->planes = 0;
 	chain->numbers = MemoryContextAlloc(chain->context, Max(chain->header.raw_bytes, 1));
-	delc_tensor_decode(whole, chain->planes, chain->numbers);
+	delc_tensor_decode(whole, chain->planes == 0 ? 0 : planes_of_bytes(&layout, chain->planes),
+					   chain->numbers);
 	if (chain->planes == 0)
 		chain->crc = delc_numbers_crc(chain->numbers, chain->header.raw_bytes);
 	chain->values = 1;

@@ -62,6 +62,17 @@ def test_the_first_planes_of_a_chain_are_exact(tdb: Connection, dtype: str, meth
         assert restored == first_planes(values[-1], planes)
 
 
+@pytest.mark.parametrize("halves", [False, True])
+def test_a_chain_may_begin_with_a_compressed_value(tdb: Connection, halves: bool) -> None:
+    values = walk(np.random.default_rng(9), "float32", (50, 60), 3)
+    keep(tdb, values, "planes")
+    tdb.execute("UPDATE chain SET value = compress(value, %s) WHERE hop = 0", (halves,))
+    assert value(tdb, "SELECT restore(value ORDER BY hop) FROM chain") == values[-1]
+    for planes in (1, 2, 3, 4):
+        restored = value(tdb, "SELECT restore(value, %s ORDER BY hop) FROM chain", planes)
+        assert restored == first_planes(values[-1], planes)
+
+
 def test_the_first_planes_across_several_blocks_and_shapes(tdb: Connection) -> None:
     rng = np.random.default_rng(3)
     values = walk(rng, "float32", (2100, 2000), 2)

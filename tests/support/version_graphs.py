@@ -31,7 +31,7 @@ class Archive:
     versions: int = 54
     snapshots: int = 10
     layers: int = 16
-    delta_ratio: float = 0.45
+    delta_ratio: float = 0.67
     group_size: int = 9
     reach: int = 2
     seed: int = 1

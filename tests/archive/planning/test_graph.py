@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from delc.archive.planning import storage_graph
 from delc.server.errors import InvalidParameter
 from support.storage_graphs import graph_of
 
@@ -35,3 +36,8 @@ def test_costs_are_finite_and_not_negative(cost: float) -> None:
 def test_a_snapshot_holds_matrices_of_the_graph() -> None:
     with pytest.raises(InvalidParameter, match="snapshot 1 holds matrix 7"):
         graph_of(1, [(0, 1, 1, 1)], [[1], [1, 7]])
+
+
+def test_a_graph_has_at_least_one_matrix() -> None:
+    with pytest.raises(InvalidParameter, match="a graph of 0 matrices"):
+        storage_graph(0, [], [], [], [], [])

@@ -109,6 +109,8 @@ def storage_graph(
     ``InvalidParameter`` for ids out of range, loops, edges into the root, costs that are negative or not finite, and a
     matrix that no path from the root reaches.
     """
+    if matrices < 1:
+        raise InvalidParameter(f"a graph of {matrices} matrices", detail="There is at least one.")
     sources, targets = _ids("source", source), _ids("target", target)
     stores, recreates = _costs("storage", storage), _costs("recreation", recreation)
     if not len(sources) == len(targets) == len(stores) == len(recreates):

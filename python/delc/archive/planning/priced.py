@@ -44,8 +44,10 @@ MOST_STEPS = 500_000
 """Steps in all turns together; graphs with too many edges for ``LEAST_STEPS_PER_EDGE`` are not annealed."""
 
 LEAST_STEPS_PER_EDGE = 20
+"""Fewer in a turn find nothing."""
 
 TURNS = 20
+"""How often it is begun again, each time from the best plan."""
 
 HEATS = (1.0, 0.1, 1.0, 0.02)
 """First temperatures of the turns, in half the mean storage of an edge: from anywhere, or from near the best plan."""
@@ -57,8 +59,8 @@ def priced(problem: Problem) -> tuple[Ids, float]:
     Each budget has a price for passing it. From the tree of least storage, moves of subtrees lower storage plus
     recreation at these prices, while prices follow what is over and under its budget. Trees on the way are repaired by
     PAS-MT's swaps, and improved by moves that keep all budgets, while prices fall to nothing. PAS-MT's and PAS-PT's
-    plans are improved alike, so the result never takes more storage than theirs. Small graphs are then
-    annealed from the best plan. Deterministic.
+    plans are improved alike, so the result never takes more storage than theirs. Small graphs are then annealed from
+    the best plan. Deterministic.
     """
     search = _Search(problem)
     search.run()
@@ -101,16 +103,18 @@ class _Search:
         return Descent(self._problem, self.groups, edges)
 
     def _first_prices(self) -> Costs:
-        """What the storage above the least buys in recreation, on average."""
+        """What the storage above the least buys in recreation, on average; above 0 for every limit that is finite."""
         descent = self._descent(self._cheapest)
         loads, limits = descent.loads(), descent.limits
-        over = np.maximum(loads - np.where(np.isfinite(limits), limits, loads), 0.0).sum()
-        paid = self._storage(self.best) - self._storage(self._cheapest)
-        level = paid / over if over > 0 else 0.0
-        return np.full(len(limits), level) * _ratios(loads, limits) ** 4
+        finite = np.isfinite(limits)
+        over = float(np.maximum(loads[finite] - limits[finite], 0.0).sum()) or float(loads[finite].sum()) or 1.0
+        least = self._storage(self._cheapest)
+        paid = max(self._storage(self.best) - least, least / self._problem.graph.matrices)
+        return np.full(len(limits), paid / over) * _ratios(loads, limits) ** 4
 
     def run(self) -> None:
-        if not self.prices.any():
+        if not self._problem.bounded and self._problem.holds(self._cheapest):
+            self.best, self.prices = self._cheapest, np.zeros_like(self.prices)
             return
         self._follow_prices()
         for edges in self._starts:

@@ -37,6 +37,17 @@ def test_the_text_form_comes_back(tensor: Tensor) -> None:
     assert (back.dtype, back.shape, back.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
+@pytest.mark.parametrize("halves", [False, True])
+def test_densely_stored_tensors_come_in_the_binary_format_only(cdb: Connection, halves: bool) -> None:
+    numbers = np.random.default_rng(1).normal(0, 0.05, (90, 100)).astype(np.float32)
+    query = "SELECT delc.compress(%b::delc.tensor, %s)"
+    row = cdb.execute(query, [numbers, halves], binary=True).fetchone()
+    assert row is not None
+    np.testing.assert_array_equal(row[0], numbers)
+    with pytest.raises(RuntimeError, match="fetch it in the binary format"):
+        cdb.execute(query, [numbers, halves], binary=False).fetchone()
+
+
 DTYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 

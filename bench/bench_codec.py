@@ -1,11 +1,11 @@
 """Dense weights: bits per parameter and MB/s of delc.compress beside zstd, ZipNN and pcodec.
 
 The weights are those of a pretrained sentence transformer (MiniLM, 22.7 million parameters), as float32 and rounded to
-bfloat16, tensor by tensor. delc runs in the server, in one statement, on values in memory: "decode" is the transform into
-a new numpy array, "read" is delc.checksum, which reads all numbers block by block, as most functions do, and adds them
-up. The others run here, from and to new bytes in memory. Each has one thread; seconds are those of the processor, which
-others' work on the machine lengthens less. Entropies stand beside: of bytes plane by plane, and with each plane in the
-context of the one above it.
+bfloat16, tensor by tensor. delc runs in the server, in one statement, on values in memory: "decode" is the transform
+into a new numpy array, "read" is delc.checksum, which reads all numbers block by block, as most functions do, and adds
+them up. The others run here, from and to new bytes in memory. Each has one thread; seconds are those of the processor,
+which others' work on the machine lengthens less. Entropies stand beside: of bytes plane by plane, and with each plane
+in the context of the one above it.
 
     make bench BENCHMARKS=bench/bench_codec.py
 """
@@ -161,8 +161,10 @@ def measure(connection: Connection, name: str, arrays: list[Array], rounds: int,
     raw, numbers = sum(array.nbytes for array in arrays), sum(array.size for array in arrays)
     timings = interleaved({way: codec.decode_seconds for way, codec in codecs.items()}, rounds)
     alone, given = entropies(arrays)
-    print(f"\n {name}: {numbers / 1e6:.1f} million parameters; entropy of byte planes {alone:.2f} bits,"
-          f" each given the one above {given:.2f} (the tables of frequencies not counted)")
+    print(
+        f"\n {name}: {numbers / 1e6:.1f} million parameters; entropy of byte planes {alone:.2f} bits,"
+        f" each given the one above {given:.2f} (the tables of frequencies not counted)"
+    )
     print(f"  {'':<28}{'bits':>8}{'encode':>12}{'decode':>12}{'read':>12}")
     for way, codec in codecs.items():
         encode = "–" if way == "delc, ordinary" else f"{raw / codec.encode / 1e6:.0f} MB/s"
@@ -172,9 +174,7 @@ def measure(connection: Connection, name: str, arrays: list[Array], rounds: int,
     check(name, codecs, timings, raw, numbers, goal)
 
 
-def check(
-    name: str, codecs: dict[str, Codec], timings: Timings, raw: int, numbers: int, goal: Goals
-) -> None:
+def check(name: str, codecs: dict[str, Codec], timings: Timings, raw: int, numbers: int, goal: Goals) -> None:
     dense = codecs["delc.compress"]
     most_bits, least_speed = (26.1, 1.5) if name == "float32" else (10.55, 0.7)
     goal.at_most(f"{name}, bits per parameter", 8 * dense.stored / numbers, most_bits)

@@ -1,4 +1,4 @@
-"""Dense encoding: compress gives the same tensor, bit for bit, in less room; each plane by the encoding that suits it."""
+"""Dense encoding: compress gives the same tensor, bit for bit, in less room; each plane as suits it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ def test_nan_payloads_signed_zeros_denormals_and_infinities_keep_their_bits(tdb:
     assert value(tdb, "SELECT compress(%s)", original).wire() == original.wire()
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (1, 1), (64,), (63, 65), (8192,), (8193,), (16384,), (5, 16385)])
+SHAPES = [(), (0,), (3, 0, 2), (1,), (1, 1), (64,), (63, 65), (8192,), (8193,), (16384,), (5, 16385)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_any_size_survives(tdb: Connection, shape: tuple[int, ...]) -> None:
     original = smooth(np.random.default_rng(4), "float32", shape)
     for halves in (False, True):

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION delc.tensor_recv(internal) IS 'Binary input of tensor.';
 CREATE FUNCTION delc.tensor_send(delc.tensor) RETURNS bytea
     AS 'MODULE_PATHNAME', 'delc_tensor_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION delc.tensor_send(delc.tensor) IS
-'Binary output of tensor. All numbers little-endian: bytes DE 1C, wire version 1, dtype code (1 float64, 2 float32, 3 float16, 4 bfloat16, 5 int64, 6 int32, 7 int16, 8 int8, 9 uint8, 10 bool), rank, three zero bytes; then one int64 per dimension; then the numbers, dense and row-major.';
+'Binary output of tensor. All numbers little-endian: bytes DE 1C, wire version 1, dtype code (1 float64, 2 float32, 3 float16, 4 bfloat16, 5 int64, 6 int32, 7 int16, 8 int8, 9 uint8, 10 bool), rank, 1 for a delta or else 0, two zero bytes; then one int64 per dimension; then the numbers, dense and row-major, or the stored bytes of the delta.';
 
 CREATE TYPE delc.tensor (
     INPUT = delc.tensor_in,
@@ -29,7 +29,7 @@ CREATE TYPE delc.tensor (
     STORAGE = external
 );
 COMMENT ON TYPE delc.tensor IS
-'Dense numbers of one dtype (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool) with a shape of rank 0 to 8; dimensions may be 0. At most 128 MiB of numbers. Reads like float32[2,3]{{1,2.5,NaN},{-0,Infinity,1e-45}}; more than 256 elements are written as base64 of the stored value, as exact. Input also takes braces or brackets alone, as float32: {{1,2},{3,4}}. Stored as byte planes, most significant first, each raw or compressed, so that reading the first planes does not read the rest.';
+'Dense numbers of one dtype (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool) with a shape of rank 0 to 8; dimensions may be 0. At most 128 MiB of numbers. Reads like float32[2,3]{{1,2.5,NaN},{-0,Infinity,1e-45}}; more than 256 elements are written as base64 of the stored value, as exact. Input also takes braces or brackets alone, as float32: {{1,2},{3,4}}. Stored as byte planes, most significant first, each raw or compressed, so that reading the first planes does not read the rest. Values made by delc.tensor_delta are deltas: differences from another tensor, which can be kept, copied and dumped like any value, and are read by delc.apply_delta and delc.restore alone.';
 
 -- What a tensor is, from its header alone: at most one TOAST chunk is read.
 

@@ -2,11 +2,11 @@
 
 * `minilm("decay" or "plain")`: all-MiniLM-L6-v2 (22.7 million float32) fine-tuned to tell from a docstring of Python's
   standard library which package it is from; AdamW, learning rate 2e-5 falling linearly to 0, weight decay 0.01 or none.
-* `cnn("sgd" or "adam")`: 1.4 million parameters trained on scikit-learn's digits, a checkpoint per epoch; the learning rate
-  falls along a cosine (SGD: from 0.05, with momentum and weight decay).
+* `cnn("sgd" or "adam")`: 1.4 million parameters trained on scikit-learn's digits, a checkpoint per epoch; the learning
+  rate falls along a cosine (SGD: from 0.05, with momentum and weight decay).
 
-Both are reproducible on one machine: fixed seeds, one thread, no data from outside. The cache is the folder of the environment
-variable DELC_BENCH_CACHE, by default ~/.cache/delc-bench.
+Both are reproducible on one machine: fixed seeds, one thread, no data from outside. The cache is the folder of the
+environment variable DELC_BENCH_CACHE, by default ~/.cache/delc-bench.
 
     PYTHONPATH=python:tests:bench python -m harness.checkpoints
 """

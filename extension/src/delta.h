@@ -77,6 +77,16 @@ typedef enum DeltaMethod
 /* Numbers handled at a time between one array and the next. */
 #define DELTA_RUN 1024
 
+/* For loops that the compiler makes vectors of, as in tensor_planes.c. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
+	defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define DELTA_LOOP __attribute__((noinline, optimize("O3"), target_clones("avx2", "default")))
+#elif defined(__GNUC__) && !defined(__clang__)
+#define DELTA_LOOP __attribute__((noinline, optimize("O3")))
+#else
+#define DELTA_LOOP
+#endif
+
 typedef struct DeltaLayout
 {
 	DelcTensorHeader header;	/* of the result */

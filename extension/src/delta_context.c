@@ -9,23 +9,14 @@
  */
 #include "delta.h"
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
-	defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define RUN_LOOP __attribute__((noinline, optimize("O3"), target_clones("avx2", "default")))
-#elif defined(__GNUC__) && !defined(__clang__)
-#define RUN_LOOP __attribute__((noinline, optimize("O3")))
-#else
-#define RUN_LOOP
-#endif
-
-RUN_LOOP static void
+DELTA_LOOP static void
 subtract_from(int32 *restrict steps, int32 row, int n)
 {
 	for (int i = 0; i < n; i++)
 		steps[i] = row - steps[i];
 }
 
-RUN_LOOP static void
+DELTA_LOOP static void
 subtract_from_columns(int32 *restrict steps, int32 row, const int8 *restrict columns, int n)
 {
 	for (int i = 0; i < n; i++)
@@ -58,7 +49,7 @@ delc_expected_steps(const DeltaModel *model, const char *base, uint64 mask,
 	}
 }
 
-RUN_LOOP static void
+DELTA_LOOP static void
 limit_to_contexts(const int32 *restrict expected, int shift, int contexts, int n,
 				  uint8 *restrict found)
 {
@@ -99,48 +90,54 @@ delc_sub_contexts(const DeltaModel *model, const char *base, int64 start, int n,
  */
 
 #define STATE_SAME 0
-#define STATE_MORE 1			/* the higher planes are one more, as numbers */
+#define STATE_MORE 1			/* by one, as integers */
 #define STATE_LESS 2
 #define STATE_OTHER 3
 
-/* States behind [same, more, less, other] and the difference 0, 1, 255, any other. */
-static const uint8 next_state[4][4] = {
-	{STATE_SAME, STATE_MORE, STATE_LESS, STATE_OTHER},
-	{STATE_OTHER, STATE_MORE, STATE_OTHER, STATE_OTHER},
-	{STATE_OTHER, STATE_OTHER, STATE_LESS, STATE_OTHER},
-	{STATE_OTHER, STATE_OTHER, STATE_OTHER, STATE_OTHER}
-};
-
-static inline uint8
-kind_of(uint8 difference)
-{
-	return difference == 0 ? 0 : difference == 1 ? 1 : difference == 255 ? 2 : 3;
+/* The bits from shift on, next to the base's; there are such bits. */
+#define DEFINE_STATES(type, name) \
+DELTA_LOOP static void \
+states_##name(const char *restrict base, const char *restrict result, int shift, int n, \
+			  uint8 *restrict states) \
+{ \
+	for (int i = 0; i < n; i++) \
+	{ \
+		type		from; \
+		type		to; \
+		type		difference; \
+		memcpy(&from, base + (size_t) i * sizeof(type), sizeof(type)); \
+		memcpy(&to, result + (size_t) i * sizeof(type), sizeof(type)); \
+		difference = (type) ((type) (to >> shift) - (type) (from >> shift)); \
+		states[i] = difference == 0 ? STATE_SAME : difference == 1 ? STATE_MORE : \
+			difference == (type) -1 ? STATE_LESS : STATE_OTHER; \
+	} \
 }
 
+DEFINE_STATES(uint16, two)
+DEFINE_STATES(uint32, four)
+DEFINE_STATES(uint64, eight)
+
+/* What the planes above one have in common with the base's. */
 static void
-add_states(int method, const char *base, const char *result, int item_size, int plane,
-		   int n, uint8 *states)
+find_states(int method, const char *base, const char *result, int item_size, int plane, int n,
+			uint8 *states)
 {
-	memset(states, STATE_SAME, n);
-	for (int above = 0; above < plane; above++)
-	{
-		const uint8 *b = (const uint8 *) base + item_size - 1 - above;
-		const uint8 *r = (const uint8 *) result + item_size - 1 - above;
+	int			shift = 8 * (item_size - plane);
 
-		for (int i = 0; i < n; i++)
-		{
-			uint8		difference = r[(size_t) i * item_size] - b[(size_t) i * item_size];
-
-			if (method == DELTA_XOR)
-				states[i] = difference == 0 ? states[i] : STATE_OTHER;
-			else
-				states[i] = next_state[states[i]][kind_of(difference)];
-		}
-	}
+	if (plane == 0)
+		memset(states, STATE_SAME, n);
+	else if (item_size == 2)
+		states_two(base, result, shift, n, states);
+	else if (item_size == 4)
+		states_four(base, result, shift, n, states);
+	else
+		states_eight(base, result, shift, n, states);
+	for (int i = 0; method == DELTA_XOR && i < n; i++)
+		states[i] = states[i] == STATE_SAME ? STATE_SAME : STATE_OTHER;
 }
 
 /* Expected logarithms that are below the plane, in it, or above: sixteen levels, an octave each. */
-RUN_LOOP static void
+DELTA_LOOP static void
 join_levels(const int32 *restrict expected, int lowest, int n, uint8 *restrict contexts)
 {
 	for (int i = 0; i < n; i++)
@@ -171,8 +168,8 @@ delc_plane_contexts(const DeltaModel *model, int method, const char *base,
 		int			run = Min(DELTA_RUN, n - done);
 		const char *from = base + (size_t) done * item_size;
 
-		add_states(method, from, result + (size_t) done * item_size, item_size, plane, run,
-				   contexts + done);
+		find_states(method, from, result + (size_t) done * item_size, item_size, plane, run,
+					contexts + done);
 		delc_expected_steps(model, from, mask, start + done, run, expected);
 		join_levels(expected, DELTA_STEPS * (below - DELTA_PLANE_LEVELS / 2), run,
 					contexts + done);

@@ -21,15 +21,6 @@
  */
 #define INLINE static inline __attribute__((always_inline))
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
-	defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define RUN_LOOP __attribute__((noinline, optimize("O3"), target_clones("avx2", "default")))
-#elif defined(__GNUC__) && !defined(__clang__)
-#define RUN_LOOP __attribute__((noinline, optimize("O3")))
-#else
-#define RUN_LOOP
-#endif
-
 /* Per dtype: name of its functions. */
 #define EACH_DTYPE(DO) \
 	DO(DELC_FLOAT64, float64) DO(DELC_FLOAT32, float32) DO(DELC_FLOAT16, float16) \
@@ -304,32 +295,32 @@ exponent_steps(int dtype, const char *dense, uint64 mask, int n, int32 *steps)
 }
 
 #define DEFINE_FUNCTIONS(dtype, name) \
-RUN_LOOP static void \
+DELTA_LOOP static void \
 predict_##name(const DeltaModel *model, int predictor, const char *base, const char *grandbase, \
 			   int n, int64 *predicted) \
 { \
 	predict(dtype, model, predictor, base, grandbase, n, predicted); \
 } \
-RUN_LOOP static void \
+DELTA_LOOP static void \
 ordered_##name(const char *dense, int n, int64 *ordered) \
 { \
 	for (int i = 0; i < n; i++) \
 		ordered[i] = turned(dtype, load(dtype, dense, i)); \
 } \
-RUN_LOOP static void \
+DELTA_LOOP static void \
 differences_##name(const int64 *from, const char *target, int n, int64 *differences) \
 { \
 	for (int i = 0; i < n; i++) \
 		differences[i] = wrapped(dtype, (uint64) turned(dtype, load(dtype, target, i)) - (uint64) from[i]); \
 } \
-RUN_LOOP static void \
+DELTA_LOOP static void \
 add_##name(const int64 *from, const int64 *differences, int n, char *dense) \
 { \
 	for (int i = 0; i < n; i++) \
 		store(dtype, dense, i, \
 			  turned(dtype, wrapped(dtype, (uint64) from[i] + (uint64) differences[i]))); \
 } \
-RUN_LOOP static void \
+DELTA_LOOP static void \
 steps_##name(const char *dense, uint64 mask, int n, int32 *steps) \
 { \
 	exponent_steps(dtype, dense, mask, n, steps); \

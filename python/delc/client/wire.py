@@ -85,9 +85,11 @@ def decode(data: Any) -> Array:
     data = memoryview(data).cast("B")
     if len(data) < _FIXED.size:
         raise ValueError(f"{len(data)} bytes are no delc.tensor")
-    magic, version, code, rank, _ = _FIXED.unpack_from(data)
+    magic, version, code, rank, kind = _FIXED.unpack_from(data)
     if magic != _MAGIC or version != 1 or code not in NAMES or rank > MOST_DIMENSIONS:
         raise ValueError("the bytes are no delc.tensor of wire version 1; is delc.client older than the server?")
+    if kind != bytes(3):
+        raise ValueError("the value is a delta; select delc.apply_delta(base, delta) or delc.restore(value ORDER BY …)")
     shape = struct.unpack_from(f"<{rank}q", data, _FIXED.size)
     start = _FIXED.size + 8 * rank
     dtype = storage(NAMES[code])

@@ -19,7 +19,7 @@ def change_network(network: Network, changes: Mapping[str, Any]) -> Network:
     ``changes``, by layer: ``{"p": 0.5}`` sets arguments, ``{"kind": "gelu"}`` makes it another kind, None takes it
     out, and ``{"kind": "relu", "after": "fc1"}`` puts a new layer after one that is there.
     """
-    entries = {layer.name: _open(layer.to_json()) for layer in network}
+    entries = open_entries(network)
     for name, change in changes.items():
         if change is None:
             _remove(entries, name)
@@ -35,8 +35,12 @@ def change_network(network: Network, changes: Mapping[str, Any]) -> Network:
     return Network.parse(list(entries.values()))
 
 
+def open_entries(network: Network) -> dict[str, Entry]:
+    """The layers by name, without the arguments that follow from what arrives at them."""
+    return {layer.name: _open(layer.to_json()) for layer in network}
+
+
 def _open(entry: Entry) -> Entry:
-    """The layer without the arguments that follow from what arrives at it."""
     inferred = {argument.name for argument in find_kind(entry["kind"]).arguments if argument.default is INFERRED}
     arguments = {name: value for name, value in entry["arguments"].items() if name not in inferred}
     return {**entry, "arguments": arguments}

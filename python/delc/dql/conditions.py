@@ -1,0 +1,341 @@
+"""Conditions as SQL over the relations of models, versions, layers and edges.
+
+Every piece of text is constant; what the query says is bound. A condition on layers holds for a model when it holds for
+one of them. Where a selector is bound to one layer, it stands for that layer alone: so the same conditions choose the
+nodes of ``mutate``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from delc.dql.attributes import Model, Term, attribute_term
+from delc.dql.parameters import Bindings
+from delc.dql.problems import Place, WrongValue, problem, unknown_name
+from delc.dql.selectors import Selector, read_selector
+from delc.dql.syntax import (
+    Argument,
+    Attribute,
+    Both,
+    Comparison,
+    Has,
+    IsNull,
+    Literal,
+    Node,
+    NodeAttribute,
+    Not,
+    OneOf,
+    Operand,
+    Predicate,
+    Value,
+)
+from delc.dql.templates import Wanted, read_template
+from delc.networks import KINDS
+
+_NODE_PLAIN = {
+    "name": ("{layer}.name", "text"),
+    "kind": ("{layer}.kind", "text"),
+    "position": ("{layer}.position", "number"),
+    "parameters": ("{layer}.parameters", "number"),
+    "output_shape": ("to_jsonb({layer}.output_shape)", "json"),
+    "inputs": (
+        "(SELECT count(*) FROM delc.layer_edges AS i WHERE i.version_id = {layer}.version_id AND i.to_layer = {layer}.name)",
+        "number",
+    ),
+    "outputs": (
+        "(SELECT count(*) FROM delc.layer_edges AS i"
+        " WHERE i.version_id = {layer}.version_id AND i.from_layer = {layer}.name)",
+        "number",
+    ),
+}
+
+_ARGUMENTS = frozenset(argument.name for kind in KINDS.values() for argument in kind.arguments)
+
+_SWAPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the names of a query stand for: variables, and selectors that are bound to one layer (their texts → alias
+    of the layer's row).
+    """
+
+    models: Mapping[str, Model]
+    bindings: Bindings
+    bound: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def model(self, variable: str, place: Place) -> Model:
+        """The tables of a variable."""
+        if variable not in self.models:
+            raise unknown_name(place, "variable", variable, self.models)
+        return self.models[variable]
+
+    def bind(self, value: object, type_name: str) -> str:
+        """The placeholder of a value."""
+        return self.bindings.bind(value, type_name)
+
+
+def predicate_sql(predicate: Predicate, scope: Scope) -> str:
+    """The SQL of a predicate."""
+    match predicate:
+        case Both():
+            word = " AND " if predicate.word == "and" else " OR "
+            return "(" + word.join(predicate_sql(part, scope) for part in predicate.predicates) + ")"
+        case Not():
+            return f"(NOT {predicate_sql(predicate.predicate, scope)})"
+        case Has():
+            return _has(predicate, scope)
+        case Comparison():
+            return _comparison(predicate, scope)
+        case OneOf():
+            left = term(predicate.left, scope)
+            conditions = [
+                _compared(left, "=", _literal_for(left, literal, scope, predicate.place))
+                for literal in predicate.values
+            ]
+            return left.wrap("(" + " OR ".join(conditions) + ")")
+        case IsNull():
+            left = term(predicate.operand, scope)
+            if left.type == "json":
+                return left.wrap(f"coalesce({left.sql} = 'null', true)")
+            return left.wrap(f"({left.sql} IS NULL)")
+
+
+def term(operand: Operand, scope: Scope) -> Term:
+    """The SQL of an operand."""
+    match operand:
+        case Attribute():
+            return attribute_term(operand, scope.model(operand.variable, operand.place), scope.bindings)
+        case NodeAttribute():
+            return _node_attribute(operand, scope)
+        case Literal():
+            return _plain_literal(operand, scope)
+
+
+def select_layers(selector: Selector, layer: str, scope: Scope) -> str:
+    """That the layer of an alias is one of the selector's."""
+    if selector.is_names:
+        names = selector.names()
+        if len(names) == 1:
+            return f"{layer}.name = {scope.bind(names[0], 'text')}"
+        return f"{layer}.name = ANY ({scope.bind(names, 'text[]')})"
+    patterns = selector.like_patterns()
+    if patterns == ["%"]:
+        return "true"
+    if len(patterns) == 1:
+        return f"{layer}.name LIKE {scope.bind(patterns[0], 'text')}"
+    return f"{layer}.name LIKE ANY ({scope.bind(patterns, 'text[]')})"
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Layers reached from a node: the tables, the conditions that join them, and the alias of the last layer."""
+
+    tables: tuple[str, ...]
+    conditions: tuple[str, ...]
+    layer: str
+
+    def exists(self, *held: str) -> str:
+        """That there is such a layer for which the conditions hold."""
+        conditions = " AND ".join([*self.conditions, *held]) or "true"
+        if not self.tables:
+            return f"({conditions})"
+        return f"EXISTS (SELECT FROM {', '.join(self.tables)} WHERE {conditions})"
+
+
+def _walk(node: Node, scope: Scope) -> _Walk:
+    model = scope.model(node.variable, node.place)
+    selector = read_selector(node.selector, node.selector_place)
+    tables: list[str] = []
+    conditions: list[str] = []
+    layer = scope.bound.get((node.variable, selector.text))
+    if layer is None:
+        layer = scope.bindings.alias("l")
+        tables.append(f"delc.layers AS {layer}")
+        conditions += [f"{layer}.version_id = {model.version}.id", select_layers(selector, layer, scope)]
+    for step in node.steps:
+        edge, following = scope.bindings.alias("e"), scope.bindings.alias("l")
+        here, there = ("from_layer", "to_layer") if step == "next" else ("to_layer", "from_layer")
+        tables += [f"delc.layer_edges AS {edge}", f"delc.layers AS {following}"]
+        conditions += [
+            f"{edge}.version_id = {model.version}.id AND {edge}.{here} = {layer}.name",
+            f"{following}.version_id = {model.version}.id AND {following}.name = {edge}.{there}",
+        ]
+        layer = following
+    return _Walk(tuple(tables), tuple(conditions), layer)
+
+
+def _has(predicate: Has, scope: Scope) -> str:
+    walk = _walk(predicate.node, scope)
+    if predicate.template is None:
+        return walk.exists()
+    return walk.exists(*_template_conditions(read_template(predicate.template), walk.layer, scope))
+
+
+def _template_conditions(wanted: Wanted, layer: str, scope: Scope) -> list[str]:
+    conditions = []
+    if len(wanted.kinds) < len(KINDS):
+        conditions.append(f"{layer}.kind = ANY ({scope.bind(list(wanted.kinds), 'text[]')})")
+    if wanted.name is not None:
+        if "$" in wanted.name:
+            raise problem(
+                wanted.template.place,
+                f'"{wanted.name:.60}" uses a capture, which only the templates of mutate may',
+                hint='Write a pattern, such as "relu*".',
+            )
+        conditions.append(select_layers(read_selector(wanted.name, wanted.template.place), layer, scope))
+    conditions += [_argument_condition(argument, layer, scope) for argument in wanted.arguments]
+    return conditions
+
+
+def _argument_condition(argument: Argument, layer: str, scope: Scope) -> str:
+    value = f"({layer}.arguments -> {scope.bind(argument.name, 'text')})"
+    given = list(argument.values) if argument.is_list else argument.values[0]
+    return _json_compared(value, argument.comparison, given, argument.place, scope)
+
+
+def _node_attribute(operand: NodeAttribute, scope: Scope) -> Term:
+    walk = _walk(operand.node, scope)
+    name = operand.name.lower()
+    if name in _NODE_PLAIN:
+        sql, type_name = _NODE_PLAIN[name]
+        return Term(sql.format(layer=walk.layer), type_name, lambda held: walk.exists(held), title=name)
+    if name not in _ARGUMENTS:
+        raise unknown_name(operand.name_place, "attribute of layers", operand.name, [*_NODE_PLAIN, *_ARGUMENTS])
+    sql = f"({walk.layer}.arguments -> {scope.bind(name, 'text')})"
+    return Term(sql, "json", lambda held: walk.exists(held), title=name)
+
+
+def _comparison(predicate: Comparison, scope: Scope) -> str:
+    left, right = predicate.left, predicate.right
+    if isinstance(left, Literal) and isinstance(right, Literal):
+        raise problem(left.place, "two values are compared, and no attribute", hint="Write, for example, m.name = …")
+    if isinstance(left, Literal):
+        if predicate.operator == "like":
+            raise problem(left.place, "a value is matched, and no attribute")
+        return _comparison(Comparison(right, _SWAPPED[predicate.operator], left, predicate.place), scope)
+    found = term(left, scope)
+    if predicate.operator == "like":
+        return _like(found, right, scope, predicate.place)
+    if isinstance(right, Literal):
+        condition = _compared(found, predicate.operator, _literal_for(found, right, scope, predicate.place))
+        return found.wrap(condition)
+    other = term(right, scope)
+    if {found.type, other.type} == {"json", "number"} or found.type == other.type == "json":
+        found, other = _as_json(found), _as_json(other)
+    elif "json" in (found.type, other.type):
+        found, other = _as_text(found), _as_text(other)
+    if found.type != other.type:
+        raise problem(
+            predicate.place,
+            f"{found.title or 'this'} ({found.type}) and {other.title or 'this'} ({other.type}) cannot be compared",
+            kind=WrongValue,
+        )
+    return found.wrap(other.wrap(f"({found.sql} {predicate.operator} {other.sql})"))
+
+
+def _like(found: Term, right: Operand, scope: Scope, place: Place) -> str:
+    assert isinstance(right, Literal)
+    found = _as_text(found)
+    if found.type != "text":
+        raise problem(place, f"{found.title} is a {found.type}, which has no pattern", kind=WrongValue)
+    pattern = str(right.value)
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+        raise problem(right.place, "the pattern ends with a backslash, which stands before another character")
+    return found.wrap(f"({found.sql} LIKE {scope.bind(pattern, 'text')})")
+
+
+def _compared(left: Term, operator: str, right: str | tuple[Value, Place, Scope]) -> str:
+    if isinstance(right, tuple):
+        value, place, scope = right
+        return _json_compared(left.sql, operator, value, place, scope)
+    return f"({left.sql} {operator} {right})"
+
+
+def _literal_for(left: Term, literal: Literal, scope: Scope, place: Place) -> str | tuple[Value, Place, Scope]:
+    """A value in the type of what it is compared with; of a json one it is left to ``_json_compared``."""
+    value = literal.value
+    if left.type == "json":
+        return value, literal.place, scope
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if left.type == "number" and is_number:
+        return scope.bind(float(value), "double precision")
+    if left.type == "text" and isinstance(value, str):
+        return scope.bind(value, "text")
+    if left.type == "boolean" and isinstance(value, bool):
+        return scope.bind(value, "boolean")
+    if left.type == "time" and isinstance(value, str):
+        return scope.bind(_time(value, literal.place), "timestamptz")
+    shown = f'"{value:.60}"' if isinstance(value, str) else json.dumps(value)
+    raise problem(
+        literal.place,
+        f"{left.title or 'this attribute'} is a {left.type}, which {shown} is not",
+        hint='Times are written "2026-01-31" or "2026-01-31 18:00".' if left.type == "time" else None,
+        kind=WrongValue,
+    )
+
+
+def _json_compared(sql: str, operator: str, value: Value | Sequence[Value], place: Place, scope: Scope) -> str:
+    """A value of an argument or option, which is JSON, compared; sizes per dimension that are all equal are one
+    number.
+    """
+    if operator in ("=", "<>"):
+        return f"({sql} {operator} {scope.bind(json.dumps(value), 'jsonb')})"
+    if isinstance(value, bool | str) or not isinstance(value, int | float):
+        raise problem(place, f"{json.dumps(value)} has no order", hint="Only numbers are greater or less.", kind=WrongValue)
+    return f"(jsonb_typeof({sql}) = 'number' AND {sql} {operator} {scope.bind(json.dumps(value), 'jsonb')})"
+
+
+def _plain_literal(literal: Literal, scope: Scope) -> Term:
+    value = literal.value
+    if isinstance(value, bool):
+        return Term(scope.bind(value, "boolean"), "boolean")
+    if isinstance(value, str):
+        return Term(scope.bind(value, "text"), "text")
+    return Term(scope.bind(float(value), "double precision"), "number")
+
+
+def _as_json(found: Term) -> Term:
+    return found if found.type == "json" else Term(f"to_jsonb({found.sql})", "json", found.wrap, found.title)
+
+
+def _as_text(found: Term) -> Term:
+    return Term(f"({found.sql} #>> '{{}}')", "text", found.wrap, found.title) if found.type == "json" else found
+
+
+def _time(text: str, place: Place) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise problem(
+            place, f'"{text:.60}" is no time', hint='Times are written "2026-01-31" or "2026-01-31 18:00".', kind=WrongValue
+        ) from None
+    return text
+
+
+def metrics_named(predicate: Predicate | None, scope: Scope) -> list[tuple[str, str]]:
+    """The metrics of models that a predicate asks for, in order: (variable, metric)."""
+    found: list[tuple[str, str]] = []
+
+    def visit(part: object) -> None:
+        if isinstance(part, Attribute):
+            metric = term(part, scope).metric
+            if metric is not None:
+                found.append((part.variable, metric))
+        elif isinstance(part, Both):
+            for each in part.predicates:
+                visit(each)
+        elif isinstance(part, Not):
+            visit(part.predicate)
+        elif isinstance(part, Comparison):
+            visit(part.left)
+            visit(part.right)
+        elif isinstance(part, OneOf):
+            visit(part.left)
+
+    if predicate is not None:
+        visit(predicate)
+    return found

@@ -1,0 +1,120 @@
+"""Running a query, with the queries that are nested in it."""
+
+from __future__ import annotations
+
+from delc.dql import making, rows
+from delc.dql.making import NewModel
+from delc.dql.rows import Row
+from delc.dql.selecting import select
+from delc.dql.sources import Range, range_of
+from delc.dql.syntax import Construct, Evaluate, Query, Select, Slice, Statement
+from delc.log.runs import Run, running
+from delc.server import interrupts, queries, rights
+from delc.server.errors import InsufficientPrivilege
+from delc.server.memory import MemoryWatch
+
+
+class Execution:
+    """One query under way. What nested queries make is made once, whoever asks for it."""
+
+    def __init__(self, statement: Statement, run: Run | None, seed: int) -> None:
+        self.statement = statement
+        self.seed = seed
+        self.watch = MemoryWatch.begin()
+        self._run = run
+        self._made: dict[int, list[int]] = {}
+
+    @property
+    def run(self) -> Run:
+        """The run that the query is logged as; queries that only select have none."""
+        assert self._run is not None
+        return self._run
+
+    def rows(self) -> list[Row]:
+        """The rows of the query."""
+        query = self.statement.query
+        match query:
+            case Select():
+                return rows.found_rows(select(query, self.made))
+            case Evaluate():
+                from delc.dql.evaluating import evaluate
+
+                return [trial.row(query.variable) for trial in evaluate(query, self, ())]
+        return rows.made_rows(query.variable, self.make(query, ()), self.run.id)
+
+    def made(self, source: Range) -> list[int]:
+        """The ids of the versions that a nested query makes."""
+        query = source.query
+        assert query is not None
+        if id(query) not in self._made:
+            self._made[id(query)] = self._ids(query, source.chain)
+        return self._made[id(query)]
+
+    def _ids(self, query: Query, chain: tuple[str, ...]) -> list[int]:
+        match query:
+            case Select():
+                return [ids[0] for ids in select(query, self.made, chain).rows]
+            case Evaluate():
+                from delc.dql.evaluating import evaluate
+
+                kept = [trial.version_id for trial in evaluate(query, self, chain)]
+                return [version_id for version_id in kept if version_id is not None]
+        return [model.version_id for model in self.make(query, chain)]
+
+    def make(self, query: Slice | Construct, chain: tuple[str, ...]) -> list[NewModel]:
+        """The versions of a slice or construct. All networks are checked before the first is stored."""
+        drafts = making.drafts(query, self.made, chain)
+        result = []
+        for draft in drafts:
+            interrupts.check()
+            result.append(making.store(self.run, draft, self.statement.text.strip(), self.seed, self.watch))
+        return result
+
+
+def execute(statement: Statement, seed: int) -> list[Row]:
+    """Runs a query. Those that make or try models are logged as a run of "dql"."""
+    needs = _needs(statement.query, ())
+    for function in sorted(needs):
+        require_right(function)
+    if not needs:
+        return Execution(statement, None, seed).rows()
+    arguments = {"query": statement.text, "seed": seed}
+    with running("dql", subject=_subject(statement.query), arguments=arguments, seed=seed) as run:
+        return Execution(statement, run, seed).rows()
+
+
+def require_right(function: str) -> None:
+    """Raises ``InsufficientPrivilege`` unless the caller may call the function whose work the query does."""
+    caller = rights.caller()
+    with queries.as_owner():
+        may = queries.value(
+            "SELECT bool_or(has_function_privilege($1, oid, 'EXECUTE')) FROM pg_proc"
+            " WHERE pronamespace = 'delc'::regnamespace AND proname = $2",
+            queries.typed(caller, "name"),
+            queries.typed(function, "name"),
+        )
+    if not may:
+        what = "try models" if function == "train" else "make models"
+        raise InsufficientPrivilege(
+            f"permission denied to {what} with a query",
+            detail=f"It does what delc.{function}() does, which {caller} may not call.",
+            hint="Ask for membership in delc_trainer.",
+        )
+
+
+def _needs(query: Query, chain: tuple[str, ...]) -> set[str]:
+    """The functions whose work a query does, with all that are nested in it."""
+    sources = query.sources if isinstance(query, Select) else (query.source,)
+    found = {"copy_model"} if isinstance(query, Slice | Construct) else set()
+    if isinstance(query, Evaluate):
+        found.add("train")
+    for source in sources:
+        nested = range_of(source, chain) if source.query is not None else None
+        if nested is not None and nested.query is not None:
+            found |= _needs(nested.query, nested.chain)
+    return found
+
+
+def _subject(query: Query) -> str:
+    variable = query.variables[0] if isinstance(query, Select) else query.variable
+    return f"{type(query).__name__.lower()} {variable}"

@@ -1,0 +1,28 @@
+"""The room's SQL functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from delc.dql import stored
+from delc.dql.execution import execute
+from delc.dql.parser import parse
+from delc.server.errors import InvalidParameter
+
+
+def dql(query: str | None, dry_run: bool | None, seed: int | None) -> list[dict[str, Any]]:
+    """Runs a query, or says what it would do."""
+    statement = parse(query)
+    if seed is None or not 0 <= seed < 2**63:
+        raise InvalidParameter(f"seed is {'NULL' if seed is None else seed}; it must be a whole number of at least 0")
+    return execute(statement, seed)
+
+
+def save_query(name: str | None, query: str | None) -> str:
+    """Stores a query."""
+    return stored.save(stored.QUERIES, name, stored.query_value(query))
+
+
+def drop_query(name: str | None) -> None:
+    """Drops a stored query."""
+    stored.drop(stored.QUERIES, name)

@@ -1,0 +1,180 @@
+"""Operations on a network: split an edge, take out a layer or an edge, put another layer in its place, cut a part out.
+
+All of them take and give whole networks; sizes that follow from others are left open and worked out anew afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from delc.models.changes import Entry, open_entries
+from delc.networks import Network
+from delc.networks.graph import INPUT
+from delc.networks.kinds import find_kind
+from delc.server.errors import InvalidParameter
+
+
+@dataclass(frozen=True)
+class NewLayer:
+    """A layer that is put in."""
+
+    name: str
+    kind: str
+    arguments: Mapping[str, Any]
+
+
+def insert(network: Network, node: str, layer: NewLayer) -> Network:
+    """A new layer after ``node``: it reads the node, and what read the node reads it."""
+    entries = open_entries(network)
+    _check_free(entries, layer.name)
+    _redirect(entries, node, [layer.name])
+    entries[layer.name] = _entry(layer, [node])
+    return _network(entries)
+
+
+def delete(network: Network, node: str) -> Network:
+    """The network without a layer; what read it reads what it read."""
+    entries = open_entries(network)
+    inputs = entries.pop(node)["inputs"]
+    if len(inputs) > 1:
+        raise InvalidParameter(
+            f'layer "{node}" reads {len(inputs)} layers, so that none can stand in its place',
+            hint=f'Delete one of its edges instead: m["{inputs[0]}"].delete = {network.layer(node).kind.upper()}.',
+        )
+    _redirect(entries, node, inputs)
+    return _network(entries)
+
+
+def delete_edge(network: Network, node: str, reader: str) -> Network:
+    """The network without the edge from ``node`` to ``reader``: one that reads several layers does without this one,
+    any other goes.
+    """
+    left = [source for source in network.layer(reader).inputs if source != node]
+    if not left:
+        return delete(network, reader)
+    entries = open_entries(network)
+    entries[reader]["inputs"] = left
+    if len(left) == 1 and find_kind(entries[reader]["kind"]).least <= 1 and _is_join(entries[reader]):
+        entries.pop(reader)
+        _redirect(entries, reader, left)
+    return _network(_without_dead_ends(entries, node))
+
+
+def replace(network: Network, node: str, layer: NewLayer) -> Network:
+    """The network with another layer in the place of one."""
+    entries = open_entries(network)
+    inputs = entries.pop(node)["inputs"]
+    _check_free(entries, layer.name)
+    kind = find_kind(layer.kind)
+    if kind.most is not None and len(inputs) > kind.most:
+        raise InvalidParameter(f'layer "{node}" reads {len(inputs)} layers; {layer.kind} takes {kind.most}')
+    _redirect(entries, node, [layer.name])
+    entries[layer.name] = _entry(layer, inputs)
+    return _network(entries)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a network. ``source`` is the layer whose output it reads as "input"; None where it reads the inputs of
+    the whole network. ``dropped`` are the layers that are not in it.
+    """
+
+    network: Network
+    source: str | None
+    dropped: tuple[str, ...]
+
+
+def cut(network: Network, starts: Sequence[str], end: str) -> Cut:
+    """Every layer on a path from one of ``starts`` to ``end``, and those that they need besides."""
+    needed = network.ancestors(end)
+    reached = _descendants(network, starts) & needed
+    if not reached:
+        names = ", ".join(f'"{name}"' for name in starts)
+        raise InvalidParameter(f'no path leads from {names} to "{end}"', hint="Swap input and output?")
+    source = _source(network, starts)
+    part = set(reached)
+    waiting = [name for layer in reached for name in network.layer(layer).inputs]
+    while waiting:
+        name = waiting.pop()
+        if name == source or name in part:
+            continue
+        if name not in network:
+            if source is not None:
+                raise _reads_both(network, name, source)
+            continue
+        part.add(name)
+        waiting += network.layer(name).inputs
+    entries = {name: entry for name, entry in open_entries(network).items() if name in part}
+    if source is not None:
+        _redirect(entries, source, [INPUT])
+    return Cut(_network(entries), source, tuple(name for name in network.names if name not in part))
+
+
+def _source(network: Network, starts: Sequence[str]) -> str | None:
+    sources = {source for start in starts for source in network.layer(start).inputs if source not in starts}
+    inside = sorted(source for source in sources if source in network)
+    if not inside:
+        return None
+    if len(sources) > 1:
+        names = ", ".join(f'"{name}"' for name in sorted(sources))
+        raise InvalidParameter(
+            f"the slice would read {len(sources)} layers, {names}, but it has one input",
+            hint="Let it begin at one layer, before which the network has not branched.",
+        )
+    return inside[0]
+
+
+def _reads_both(network: Network, name: str, source: str) -> InvalidParameter:
+    return InvalidParameter(
+        f'the slice needs the network\'s input "{name}" besides the output of "{source}"',
+        detail="A branch leads around the layer at which it begins.",
+        hint=f'Let it begin at "{network.layers[0].name}", or after the branches have come together.',
+    )
+
+
+def _descendants(network: Network, starts: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(network.consumers(name))
+    return found
+
+
+def _without_dead_ends(entries: dict[str, Entry], node: str) -> dict[str, Entry]:
+    """Without layers that lead nowhere since the edge from ``node`` went, from it backwards."""
+    while node in entries and not any(node in entry["inputs"] for entry in entries.values()):
+        inputs = entries.pop(node)["inputs"]
+        if len(inputs) != 1:
+            break
+        node = inputs[0]
+    return entries
+
+
+def _is_join(entry: Entry) -> bool:
+    return entry["kind"] in ("add", "concat", "multiply", "stack") and not entry["arguments"].get("constant")
+
+
+def _check_free(entries: Mapping[str, Entry], name: str) -> None:
+    if name in entries:
+        raise InvalidParameter(
+            f'layer "{name}" exists already, so it cannot be put in',
+            hint="Choose another name, or leave the name out for one that is free.",
+        )
+
+
+def _entry(layer: NewLayer, inputs: Sequence[str]) -> Entry:
+    return {"name": layer.name, "kind": layer.kind, "arguments": dict(layer.arguments), "inputs": list(inputs)}
+
+
+def _redirect(entries: Mapping[str, Entry], old: str, new: Sequence[str]) -> None:
+    for entry in entries.values():
+        entry["inputs"] = [name for source in entry["inputs"] for name in (new if source == old else [source])]
+
+
+def _network(entries: Mapping[str, Entry]) -> Network:
+    return Network.parse(list(entries.values()))

@@ -14,6 +14,7 @@
 char	   *delc_python_path = NULL;
 int			delc_memory_limit_mb = 4096;
 int			delc_threads = 0;
+int			delc_trial_workers = 0;
 
 void
 delc_define_settings(void)
@@ -43,6 +44,14 @@ delc_define_settings(void)
 							"How many threads training and prediction use; 0 means one for each processor.",
 							NULL,
 							&delc_threads,
+							0, 0, 1024,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("delc.trial_workers",
+							"How many trials of a query run at a time; 0 means one for each processor, 1 in the session's own process.",
+							NULL,
+							&delc_trial_workers,
 							0, 0, 1024,
 							PGC_USERSET, 0,
 							NULL, NULL, NULL);

@@ -8,15 +8,16 @@ from typing import Any
 Layers = list[dict[str, Any]]
 
 DIGITS = """
-    CREATE TABLE digits (id integer PRIMARY KEY, pixels real[] NOT NULL, digit integer NOT NULL);
-    INSERT INTO digits
-    SELECT i, (SELECT array_agg((CASE WHEN (column_number + i) % 10 = i % 10 OR row_number % 10 = (i * 3) % 10
-                                      THEN 1 ELSE 0 END + 0.3 * sin(i * 12.9898 + row_number * 78.233 + column_number))::real
-                                ORDER BY row_number, column_number)
-               FROM generate_series(0, 7) AS row_number, generate_series(0, 7) AS column_number), i % 4
-    FROM generate_series(1, 240) AS i
+    CREATE TABLE digits AS
+    SELECT i AS id, i % 4 AS digit,
+           array_agg((CASE WHEN row_number / 2 = i % 4 THEN 1 ELSE 0 END
+                      + 0.5 * sin(i * 12.9898 + row_number * 78.233 + column_number * 37.719))::real
+                     ORDER BY row_number, column_number) AS pixels
+    FROM generate_series(1, 120) AS i, generate_series(0, 7) AS row_number, generate_series(0, 7) AS column_number
+    GROUP BY i;
+    ALTER TABLE digits ADD PRIMARY KEY (id)
 """
-"""240 images of four patterns."""
+"""120 images of four patterns: two of eight rows are bright, and there is noise."""
 
 DATASET = (
     "SELECT delc.create_dataset('{name}', 'public.digits', target => 'digit', key => 'id',"

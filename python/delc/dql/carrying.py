@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,17 +24,30 @@ class Carried:
     fresh: tuple[str, ...]
 
 
+def _value(source: ModelVersion, name: str, weights: Mapping[str, torch.Tensor] | None) -> torch.Tensor:
+    return parameters.load_one(source.snapshot_id, name) if weights is None else weights[name]
+
+
 def carry(
-    network: Network, source: ModelVersion, features: FittedFeatures, outputs: int | None, seed: int, watch: MemoryWatch
+    network: Network,
+    source: ModelVersion,
+    features: FittedFeatures,
+    outputs: int | None,
+    seed: int,
+    watch: MemoryWatch,
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    renewed: Collection[str] = (),
 ) -> Carried:
     """The changed network with the weights of ``source`` in every layer that has the kind and the sizes it had.
 
-    A layer whose input has another size than before has other sizes too: it is among the ``fresh`` ones.
+    A layer whose input has another size than before has other sizes too: it is among the ``fresh`` ones, and so are
+    those that ``renewed`` names. ``weights``: those of the version where they are at hand.
     """
     built = build(network, features.input_specs(), outputs, seed, require=watch.require)
     old_kinds = {layer.name: layer.kind for layer in Network.parse(source.network)}
     kinds = {layer.name: layer.kind for layer in built.network}
-    stored = set(parameters.names(source.snapshot_id))
+    stored = set(parameters.names(source.snapshot_id) if weights is None else weights)
     fresh: dict[str, None] = {}
     with_parameters: dict[str, None] = {}
     state = built.module.state_dict()
@@ -43,8 +57,8 @@ def carry(
     for name, own in state.items():
         interrupts.check()
         layer = name.partition(".")[0]
-        value = parameters.load_one(source.snapshot_id, name) if name in stored else None
-        if value is None or kinds[layer] != old_kinds.get(layer) or value.shape != own.shape:
+        value = _value(source, name, weights) if name in stored else None
+        if value is None or layer in renewed or kinds[layer] != old_kinds.get(layer) or value.shape != own.shape:
             fresh[layer] = None
         else:
             values[name] = value

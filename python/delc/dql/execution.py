@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from delc.dql import making, rows
+from delc.dql.evaluating import evaluate
+from delc.dql.explaining import explain
 from delc.dql.making import NewModel
 from delc.dql.rows import Row
 from delc.dql.selecting import select
 from delc.dql.sources import Range, range_of
 from delc.dql.syntax import Construct, Evaluate, Query, Select, Slice, Statement
+from delc.log import runs
 from delc.log.runs import Run, running
-from delc.server import interrupts, queries, rights
+from delc.models.dropping import drop_versions_made
+from delc.server import interrupts, progress, queries, rights
 from delc.server.errors import InsufficientPrivilege
 from delc.server.memory import MemoryWatch
 
@@ -22,7 +26,8 @@ class Execution:
         self.seed = seed
         self.watch = MemoryWatch.begin()
         self._run = run
-        self._made: dict[int, list[int]] = {}
+        self._made: dict[Query, list[int]] = {}
+        self._nested: set[int] = set()
 
     @property
     def run(self) -> Run:
@@ -37,8 +42,6 @@ class Execution:
             case Select():
                 return rows.found_rows(select(query, self.made))
             case Evaluate():
-                from delc.dql.evaluating import evaluate
-
                 return [trial.row(query.variable) for trial in evaluate(query, self, ())]
         return rows.made_rows(query.variable, self.make(query, ()), self.run.id)
 
@@ -46,17 +49,25 @@ class Execution:
         """The ids of the versions that a nested query makes."""
         query = source.query
         assert query is not None
-        if id(query) not in self._made:
-            self._made[id(query)] = self._ids(query, source.chain)
-        return self._made[id(query)]
+        if query not in self._made:
+            self._made[query] = self._ids(query, source.chain)
+            if not isinstance(query, Select):
+                self._nested.update(self._made[query])
+        return self._made[query]
+
+    def drop_unused(self, used: set[int]) -> None:
+        """Drops the versions that nested queries made, so that trials could begin with them, and none was kept of."""
+        unused = self._nested - used
+        if unused:
+            drop_versions_made(sorted(unused), self.run.username)
+            self.run.outputs = [each for each in self.run.outputs if each.model_version_id not in unused]
+            self._nested -= unused
 
     def _ids(self, query: Query, chain: tuple[str, ...]) -> list[int]:
         match query:
             case Select():
                 return [ids[0] for ids in select(query, self.made, chain).rows]
             case Evaluate():
-                from delc.dql.evaluating import evaluate
-
                 kept = [trial.version_id for trial in evaluate(query, self, chain)]
                 return [version_id for version_id in kept if version_id is not None]
         return [model.version_id for model in self.make(query, chain)]
@@ -71,16 +82,28 @@ class Execution:
         return result
 
 
-def execute(statement: Statement, seed: int) -> list[Row]:
-    """Runs a query. Those that make or try models are logged as a run of "dql"."""
+def execute(statement: Statement, seed: int, dry_run: bool = False) -> list[Row]:
+    """Runs a query, or says what it would do. Those that make or try models are logged as a run of "dql"."""
     needs = _needs(statement.query, ())
     for function in sorted(needs):
         require_right(function)
+    if statement.explain or dry_run:
+        return _explained(statement, seed, bool(needs))
     if not needs:
         return Execution(statement, None, seed).rows()
     arguments = {"query": statement.text, "seed": seed}
     with running("dql", subject=_subject(statement.query), arguments=arguments, seed=seed) as run:
         return Execution(statement, run, seed).rows()
+
+
+def _explained(statement: Statement, seed: int, makes: bool) -> list[Row]:
+    """The plan of a query. What nested queries make is made for it, and undone."""
+    if not makes:
+        return rows.plan_rows(explain(statement.query, Execution(statement, None, seed)))
+    with queries.rolled_back(), progress.silenced():
+        run = Run(0, "dql", _subject(statement.query), {}, seed, rights.caller(), runs.now())
+        lines = explain(statement.query, Execution(statement, run, seed))
+    return rows.plan_rows(lines)
 
 
 def require_right(function: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from delc.dql import stored
+from delc.dql import configs, stored
 from delc.dql.execution import execute
 from delc.dql.parser import parse
 from delc.server.errors import InvalidParameter
@@ -15,7 +15,7 @@ def dql(query: str | None, dry_run: bool | None, seed: int | None) -> list[dict[
     statement = parse(query)
     if seed is None or not 0 <= seed < 2**63:
         raise InvalidParameter(f"seed is {'NULL' if seed is None else seed}; it must be a whole number of at least 0")
-    return execute(statement, seed)
+    return execute(statement, seed, bool(dry_run))
 
 
 def save_query(name: str | None, query: str | None) -> str:
@@ -26,3 +26,13 @@ def save_query(name: str | None, query: str | None) -> str:
 def drop_query(name: str | None) -> None:
     """Drops a stored query."""
     stored.drop(stored.QUERIES, name)
+
+
+def save_config(name: str | None, config: str | None) -> str:
+    """Stores a configuration."""
+    return stored.save(stored.CONFIGS, name, configs.config_value(name, config))
+
+
+def drop_config(name: str | None) -> None:
+    """Drops a stored configuration."""
+    stored.drop(stored.CONFIGS, name)

@@ -70,7 +70,7 @@ def drafts(query: Slice | Construct, made: Made, chain: tuple[str, ...]) -> list
     result = []
     for version_id in found:
         interrupts.check()
-        version = versions.resolve(_title(version_id))
+        version = versions.resolve(title_of(version_id))
         draft = (
             _sliced(query, source.variable, version)
             if isinstance(query, Slice)
@@ -141,7 +141,8 @@ def _refuse_name(name: str) -> str:
     raise InvalidParameter(f'"{name}" names a version, but a new one is made', detail="Name the model alone.")
 
 
-def _title(version_id: int) -> str:
+def title_of(version_id: int) -> str:
+    """What the version of that id is called."""
     with queries.as_owner():
         title: str = queries.value(
             "SELECT model.name || '@' || version.number FROM delc.model_versions AS version"

@@ -109,9 +109,32 @@ def running(operation: str, *, subject: str, arguments: Mapping[str, Any], seed:
             _record_failure(run, sys.exc_info()[1])
 
 
-def _write(run: Run) -> None:
+def next_id() -> int:
+    """An id for a run within another, such as one trial of a search, which ``write_part`` logs when it has ended."""
     with queries.as_owner():
-        queries.execute(_INSERT_RUN, queries.json_parameter(_record(run, "succeeded")))
+        run_id: int = queries.value("SELECT pg_catalog.nextval('delc.run_ids')")
+    return run_id
+
+
+def write_part(run: Run, *, seconds: float, cpu_seconds: float, error: tuple[str, str] | None = None) -> None:
+    """Logs a run within another in the same transaction; ``error`` (SQLSTATE and message) where it failed."""
+    record = _record(run, "succeeded" if error is None else "failed", *(error or ()))
+    _write_record(run, {**record, "cpu_seconds": cpu_seconds, "seconds": seconds})
+
+
+def now() -> str:
+    """The present time, as runs note it."""
+    time_text: str = queries.value("SELECT pg_catalog.clock_timestamp()::pg_catalog.text")
+    return time_text
+
+
+def _write(run: Run) -> None:
+    _write_record(run, _record(run, "succeeded"))
+
+
+def _write_record(run: Run, record: Mapping[str, Any]) -> None:
+    with queries.as_owner():
+        queries.execute(_INSERT_RUN, queries.json_parameter(record))
         queries.execute(_INSERT_METRICS, run.id, queries.json_parameter([asdict(metric) for metric in run.metrics]))
         queries.execute(_INSERT_INPUTS, run.id, queries.json_parameter([asdict(reference) for reference in run.inputs]))
         queries.execute(
@@ -168,13 +191,15 @@ def _record(run: Run, outcome: str, error_code: str | None = None, error_message
 
 
 _INSERT_RUN = """
-    INSERT INTO delc.runs (id, operation, subject, arguments, seed, username, outcome, started_at, finished_at,
-                           cpu_seconds, peak_memory_bytes, environment)
-    SELECT id, operation, subject, arguments, seed, username, outcome, started_at, clock_timestamp(),
-           cpu_seconds, peak_memory_bytes, environment
+    INSERT INTO delc.runs (id, operation, subject, arguments, seed, username, outcome, error_code, error_message,
+                           started_at, finished_at, cpu_seconds, peak_memory_bytes, environment)
+    SELECT id, operation, subject, arguments, seed, username, outcome, error_code, error_message, started_at,
+           coalesce(started_at + make_interval(secs => seconds), clock_timestamp()), cpu_seconds, peak_memory_bytes,
+           environment
     FROM jsonb_to_record($1)
         AS run(id bigint, operation text, subject text, arguments jsonb, seed bigint, username text, outcome text,
-               started_at timestamptz, cpu_seconds double precision, peak_memory_bytes bigint, environment jsonb)
+               error_code text, error_message text, started_at timestamptz, seconds double precision,
+               cpu_seconds double precision, peak_memory_bytes bigint, environment jsonb)
 """
 
 _INSERT_METRICS = """

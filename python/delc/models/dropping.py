@@ -38,6 +38,13 @@ def drop_versions(ids: Sequence[int], model_id: int, username: str) -> None:
     queries.execute(_DROP_EMPTY_MODEL, model_id)
 
 
+def drop_versions_made(ids: Sequence[int], username: str) -> None:
+    """Drops versions that the running call made itself and nothing depends on."""
+    with queries.as_owner():
+        for row in queries.rows(_MODELS_OF_VERSIONS, queries.typed(list(ids), "bigint[]")):
+            drop_versions(row["ids"], row["model_id"], username)
+
+
 def drop_snapshot(snapshot: str) -> str:
     """Drops one snapshot of a version; its name. The one that the version predicts with stays."""
     version = versions.resolve(snapshot)
@@ -69,6 +76,10 @@ def _refuse_dependants(name: str, found: list[dict[str, str]]) -> None:
 
 
 _VERSIONS_OF_MODEL = "SELECT id FROM delc.model_versions WHERE model_id = $1"
+
+_MODELS_OF_VERSIONS = """
+    SELECT model_id, array_agg(id) AS ids FROM delc.model_versions WHERE id = ANY ($1) GROUP BY model_id
+"""
 
 _DERIVED_VERSIONS = """
     SELECT DISTINCT model.name || '@' || version.number AS name

@@ -30,4 +30,18 @@ def report(
 
 def notice(text: str) -> None:
     """Sends a NOTICE to the client at once."""
-    plpy.notice(text)
+    if not _silences:
+        plpy.notice(text)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """No notices in the block: what it does will not stay."""
+    _silences.append(True)
+    try:
+        yield
+    finally:
+        _silences.pop()
+
+
+_silences: list[bool] = []

@@ -85,6 +85,21 @@ def as_owner() -> Iterator[None]:
         _delc.become_caller(*caller)
 
 
+class _Undo(Exception):
+    """Ends a block that is to be rolled back."""
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """What the block writes is undone at its end; errors go through."""
+    try:
+        with plpy.subtransaction():
+            yield
+            raise _Undo
+    except _Undo:
+        pass
+
+
 def data_problem(sql: str) -> str | None:
     """What PostgreSQL has against the values in a query, which is run for that alone: the message of an error of class
     22, None where they will do. Other errors are raised.

@@ -17,3 +17,16 @@ def threads() -> int:
     """``delc.threads``, or the number of processors this process may use where it is 0."""
     setting = int(queries.value("SELECT pg_catalog.current_setting('delc.threads')"))
     return setting if setting > 0 else len(os.sched_getaffinity(0))
+
+
+def trial_workers() -> int:
+    """``delc.trial_workers``, or the number of processors this process may use where it is 0."""
+    setting = int(queries.value("SELECT pg_catalog.current_setting('delc.trial_workers')"))
+    return setting if setting > 0 else len(os.sched_getaffinity(0))
+
+
+def python_path() -> str:
+    """``delc.python_path``: the folders in which the server finds this package and its libraries."""
+    with queries.as_owner():
+        path: str = queries.value("SELECT pg_catalog.current_setting('delc.python_path')")
+    return path

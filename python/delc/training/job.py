@@ -55,7 +55,7 @@ def carry_out(run: Run, job: Job, watch: MemoryWatch) -> dict[str, Any]:
             job.prepared.validation,
             job.options,
             monitor,
-            class_weights=_class_weights(job.prepared, job.options),
+            class_weights=class_weights_of(job.prepared, job.options),
             start=job.start,
             checkpoint_last=job.keep_optimizer,
         )
@@ -107,7 +107,8 @@ def _result_row(run: Run, model: str, job: Job, result: FitResult) -> dict[str, 
     }
 
 
-def _class_weights(prepared: Prepared, options: TrainingOptions) -> Any:
+def class_weights_of(prepared: Prepared, options: TrainingOptions) -> Any:
+    """One weight per label as a tensor, or None where none were asked for."""
     target = prepared.target
     if options.class_weights is None or isinstance(target, Regression):
         return None

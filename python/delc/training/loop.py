@@ -97,6 +97,7 @@ def fit(
     class_weights: Tensor | None = None,
     start: TrainingState | None = None,
     checkpoint_last: bool = False,
+    pause: Callable[[EpochRecord], bool] | None = None,
 ) -> FitResult:
     """Train ``module`` in place on ``train``; it ends on the processor, in evaluation mode.
 
@@ -105,7 +106,8 @@ def fit(
     ``class_weights`` (labels,) come from ``losses.class_weight_tensor``. With early stopping the module ends with the
     weights of the best epoch. ``start`` goes on after a checkpoint, whose weights the module has: the epochs that
     follow are, bit for bit, those of a training that was not interrupted. ``checkpoint_last`` makes a checkpoint after
-    the last epoch as well.
+    the last epoch as well. ``pause`` is asked after every epoch; where it says yes training ends there, as after a last
+    epoch.
 
     Raises InvalidData for no rows, NonFiniteLoss, InvalidParameter for options that do not fit the network, rows or
     machine, LimitExceeded when the device's memory is full, and whatever ``monitor`` raises.
@@ -119,7 +121,9 @@ def fit(
     try:
         with _reproducible(device):
             weights = None if class_weights is None else class_weights.to(device)
-            return _Run(module, train, validation, options, monitor, device, weights).fit(start, checkpoint_last)
+            return _Run(module, train, validation, options, monitor, device, weights).fit(
+                start, checkpoint_last, pause
+            )
     except torch.OutOfMemoryError as error:
         raise LimitExceeded(
             f"the memory of device {device} is full with batch_size {options.batch_size}",
@@ -178,7 +182,12 @@ class _Run:
         self.schedule: Schedule = build_schedule(options.schedule, options.epochs, self.optimizer)
         self.parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def fit(self, start: TrainingState | None, checkpoint_last: bool) -> FitResult:
+    def fit(
+        self,
+        start: TrainingState | None,
+        checkpoint_last: bool,
+        pause: Callable[[EpochRecord], bool] | None,
+    ) -> FitResult:
         """All epochs, or fewer with early stopping."""
         records: list[EpochRecord] = []
         best = _Best(keep=self.options.early_stopping is not None)
@@ -192,7 +201,7 @@ class _Run:
             self.schedule.after_epoch(watched)
             best.see(record, self.module)
             self.monitor.epoch_done(record)
-            stop = self._has_waited_enough(epoch, best)
+            stop = self._has_waited_enough(epoch, best) or (pause is not None and pause(record))
             if self._is_checkpoint(epoch, checkpoint_last and (stop or epoch == self.options.epochs)):
                 self.monitor.checkpoint(epoch, self.module, partial(self._state, epoch, best))
             if stop:

@@ -50,16 +50,8 @@ class ServerMonitor:
 
     def epoch_done(self, record: EpochRecord) -> None:
         """Logs the epoch and tells the client."""
-        measured = [
-            ("loss", "train", record.train_loss),
-            ("loss", "validation", record.validation_loss),
-            (record.metric_name, "validation", record.validation_metric),
-            ("learning_rate", None, record.learning_rate),
-            ("seconds", None, record.seconds),
-        ]
-        for metric, split, value in measured:
-            if value is not None:
-                self._run.add_metric(Metric(metric, value, split, record.epoch))
+        for metric in epoch_metrics(record):
+            self._run.add_metric(metric)
         progress.notice(_line(record, self._epochs))
 
     def checkpoint(self, epoch: int, module: torch.nn.Module, state: Callable[[], TrainingState]) -> None:
@@ -69,6 +61,18 @@ class ServerMonitor:
         )
         if self._keep_optimizer:
             training_states.save(snapshot_id, *to_store(state()))
+
+
+def epoch_metrics(record: EpochRecord) -> list[Metric]:
+    """What is logged of an epoch."""
+    measured = [
+        ("loss", "train", record.train_loss),
+        ("loss", "validation", record.validation_loss),
+        (record.metric_name, "validation", record.validation_metric),
+        ("learning_rate", None, record.learning_rate),
+        ("seconds", None, record.seconds),
+    ]
+    return [Metric(name, value, split, record.epoch) for name, split, value in measured if value is not None]
 
 
 def _line(record: EpochRecord, epochs: int) -> str:

@@ -66,25 +66,29 @@ def warm(rows: Rows, roles: Roles, parent: ModelVersion, replaced: Sequence[str]
     """The features, network and weights of another version. Layers that ``replaced`` names get random weights, and so
     does the last one when the target has other labels or outputs.
     """
-    known = target_from_json(parent.target)
-    prepared = prepare_continued(
-        rows.train,
-        rows.validation,
-        roles,
-        FittedFeatures.from_json(parent.features),
-        known,
-        batch_size=rows.batch_size,
-        seed=rows.seed,
-        watch=watch,
-    )
+    prepared = continued(rows, roles, parent, watch)
     network = Network.parse(parent.network)
     fresh_layers = set(select_layers(replaced, network.names, 'in "replace"'))
-    if not has_same_outputs(known, prepared.target):
-        network, head = _without_head(network, parent)
+    if not has_same_outputs(target_from_json(parent.target), prepared.target):
+        network, head = without_head(network, parent)
         fresh_layers.add(head)
     built = _build(network, prepared, rows, watch)
     _transfer(built, parameters.load(parent.snapshot_id), fresh_layers)
     return Beginning(prepared, built)
+
+
+def continued(rows: Rows, roles: Roles, parent: ModelVersion, watch: MemoryWatch) -> Prepared:
+    """The rows, encoded as another version was fitted to read them."""
+    return prepare_continued(
+        rows.train,
+        rows.validation,
+        roles,
+        FittedFeatures.from_json(parent.features),
+        target_from_json(parent.target),
+        batch_size=rows.batch_size,
+        seed=rows.seed,
+        watch=watch,
+    )
 
 
 def again(rows: Rows, version: ModelVersion, watch: MemoryWatch) -> tuple[Beginning, TrainingState]:
@@ -117,7 +121,7 @@ def _build(network: Network, prepared: Prepared, rows: Rows, watch: MemoryWatch)
     )
 
 
-def _without_head(network: Network, parent: ModelVersion) -> tuple[Network, str]:
+def without_head(network: Network, parent: ModelVersion) -> tuple[Network, str]:
     """The network with the size of its outputs left open, and the layer that gives them."""
     head = layer_giving_outputs(network)
     if head is None:

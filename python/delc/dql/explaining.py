@@ -1,0 +1,131 @@
+"""The plan of a query: what matches, what would be built, and what would be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from delc.dql import evaluating, making
+from delc.dql.evaluating import Plan
+from delc.dql.halving import total_iterations
+from delc.dql.selecting import select
+from delc.dql.sources import range_of
+from delc.dql.syntax import Construct, Evaluate, Query, Select, Slice, Source
+from delc.dql.trials import Trial
+from delc.server import queries
+
+if TYPE_CHECKING:
+    from delc.dql.execution import Execution
+
+Line = tuple[str, str]
+
+MOST_NAMED = 8
+
+
+def explain(query: Query, execution: Execution, chain: tuple[str, ...] = ()) -> list[Line]:
+    """The lines of the plan, what is nested first: what each is about, and what would happen."""
+    match query:
+        case Select():
+            return [*_nested(query.sources, execution, chain), _select(query, execution, chain)]
+        case Evaluate():
+            nested = _nested([query.source], execution, chain)
+            return [*nested, *_evaluate(query, evaluating.plan(query, execution, chain))]
+    return [*_nested([query.source], execution, chain), *_make(query, execution, chain)]
+
+
+def _nested(sources: Sequence[Source], execution: Execution, chain: tuple[str, ...]) -> list[Line]:
+    lines: list[Line] = []
+    for source in sources:
+        if source.query is not None:
+            found = range_of(source, chain)
+            assert found.query is not None
+            lines += explain(found.query, execution, found.chain)
+    return lines
+
+
+def _select(query: Select, execution: Execution, chain: tuple[str, ...]) -> Line:
+    found = select(query, execution.made, chain)
+    variables = ", ".join(query.variables)
+    return f"select {variables}", f"{_count(len(found.rows), 'version matches', 'versions match')}"
+
+
+def _make(query: Slice | Construct, execution: Execution, chain: tuple[str, ...]) -> list[Line]:
+    drafts = making.drafts(query, execution.made, chain)
+    verb = "slice" if isinstance(query, Slice) else "construct"
+    lines = [(f"{verb} {query.variable}", _count(len(drafts), "network to build", "networks to build"))]
+    return lines + [(str(draft.source), f"{draft.name}: {'; '.join(draft.changes)}") for draft in drafts]
+
+
+def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
+    sources = list(dict.fromkeys(str(trial.source) for trial in plan.trials))
+    named = ", ".join(sources[:MOST_NAMED]) + (" …" if len(sources) > MOST_NAMED else "")
+    lines = [(f"evaluate {query.variable}", _count(len(sources), "model", "models") + (f": {named}" if named else ""))]
+    for knob, values in plan.space.given:
+        shown = ", ".join(str(value) for value in values[:MOST_NAMED])
+        lines.append((f"config.{knob.title}", f"{len(values)} values: {shown}{' …' if len(values) > MOST_NAMED else ''}"))
+    for knob, scale in plan.space.drawn:
+        search = plan.config.search
+        lines.append((f"config.{knob.title}", f"auto: {search.samples} drawn by {search.sampler}, {scale.in_words()}"))
+    full = len(plan.trials) * plan.iterations
+    most = total_iterations(plan.rungs)
+    lines.append(("trials", str(len(plan.trials))))
+    lines += [
+        ("stopping", f"{rung.trials} trials to iteration {rung.iterations}, of which {rung.kept} {_then(rung is plan.rungs[-1])}")
+        for rung in plan.rungs
+        if plan.goal is None
+    ]
+    if plan.goal is not None:
+        goal = plan.goal
+        lines.append(("stopping", f"each when {goal.metric} {goal.comparison} {goal.threshold:g}, and then it is kept"))
+    lines.append(("iterations", f"{most} at most; {full} were every trial trained to the end"))
+    lines.append(("processes", _processes(plan)))
+    lines.append(("time", _time(plan)))
+    return lines
+
+
+def _then(is_last: bool) -> str:
+    return "are kept" if is_last else "go on"
+
+
+def _processes(plan: Plan) -> str:
+    if plan.why_own is not None:
+        return f"the session's own, one trial after the other: {plan.why_own}"
+    return f"{plan.workers}, one thread each; they read the rows that this session sees"
+
+
+def _time(plan: Plan) -> str:
+    if not plan.trials:
+        return "none"
+    iterations = total_iterations(plan.rungs)
+    measured, runs = _seconds_per_iteration(plan.trials)
+    if measured is None:
+        seconds = evaluating.estimated_seconds(plan.trials, plan.rows, plan.rungs) / plan.workers
+        return f"about {seconds:.1f} s, by the networks' sizes (no earlier run of these models is known)"
+    seconds = measured * iterations / plan.workers
+    return f"about {seconds:.1f} s, by {_count(runs, 'earlier run', 'earlier runs')} of these models"
+
+
+def _seconds_per_iteration(trials: Sequence[Trial]) -> tuple[float | None, int]:
+    ids = sorted({trial.source.id for trial in trials})
+    with queries.as_owner():
+        found = queries.rows(_SECONDS, queries.typed(ids, "bigint[]"))[0]
+    return found["seconds"], found["runs"]
+
+
+_SECONDS = """
+    WITH near AS (
+        SELECT id FROM unnest($1) AS given(id)
+        UNION SELECT edge.base FROM delc.model_version_parents AS edge WHERE edge.derived = ANY ($1)
+        UNION SELECT edge.derived FROM delc.model_version_parents AS edge WHERE edge.base = ANY ($1)
+    )
+    SELECT avg(metric.value) AS seconds, count(DISTINCT metric.run_id) AS runs
+    FROM near JOIN delc.model_versions AS version ON version.id = near.id
+    JOIN delc.metrics AS metric ON metric.run_id = version.run_id AND metric.metric = 'seconds'
+    WHERE metric.epoch > 1 OR NOT EXISTS (
+        SELECT FROM delc.metrics AS later
+        WHERE later.run_id = metric.run_id AND later.metric = 'seconds' AND later.epoch > 1)
+"""
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -1,0 +1,249 @@
+"""Trials in processes of their own, as many at a time as there are processors.
+
+Each is a program that is started anew (not a copy of this process, which would hold the client's connection): it
+imports torch, and trains on rows that it is given in shared memory. So trials see the rows that the caller sees, what
+the caller has not committed among them.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from delc.dql import messages
+from delc.dql.shared_rows import SharedRows
+from delc.dql.work import Outcome, RowBatches, Work, carry_out
+from delc.server import interrupts
+from delc.server.errors import DelcError
+from delc.training.state import EpochRecord
+
+WAIT_SECONDS = 0.1
+PIECE = 1 << 20
+CRASHED = "58000"
+
+_PROGRAM = (
+    "import sys; sys.path[:0] = sys.argv.pop(1).split(':');"
+    " import runpy; runpy.run_module('delc.dql.worker', run_name='__main__', alter_sys=True)"
+)
+
+Prepare = Callable[[], Work]
+Told = Callable[[int, int, float], None]
+"""Told after every epoch: trial, epoch, loss."""
+
+
+class WorkerFailed(DelcError):
+    """A worker could not be started, or ended by itself."""
+
+    sqlstate = CRASHED
+
+
+class Runner(Protocol):
+    """Carries out pieces of work."""
+
+    def run(self, trials: Sequence[tuple[int, Prepare]], told: Told) -> Iterator[Outcome | tuple[int, DelcError]]:
+        """The outcomes, in the order in which they come; an error where a piece of work could not be prepared."""
+
+
+def python_program() -> str | None:
+    """The Python to start workers with: that of the library in this process. None where there is none."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for folder in (sys.base_exec_prefix, "/usr"):
+        program = Path(folder) / "bin" / version
+        if os.access(program, os.X_OK):
+            return str(program)
+    return None
+
+
+class InProcess:
+    """One trial after the other, in this process."""
+
+    def __init__(self, rows: Callable[[int], RowBatches]) -> None:
+        self._rows = rows
+
+    def run(self, trials: Sequence[tuple[int, Prepare]], told: Told) -> Iterator[Outcome | tuple[int, DelcError]]:
+        """Carries out all work."""
+        for number, prepare in trials:
+            try:
+                work = prepare()
+            except DelcError as error:
+                yield number, error
+                continue
+
+            def epoch_done(record: EpochRecord, trial: int = number) -> None:
+                told(trial, record.epoch, _loss(record))
+
+            yield carry_out(work, self._rows(work.data), interrupts.check, epoch_done)
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    trial: int | None = None
+    ready: bool = False
+    outgoing: deque[memoryview] = field(default_factory=deque)
+    incoming: bytearray = field(default_factory=bytearray)
+
+    @property
+    def stdin(self) -> int:
+        assert self.process.stdin is not None
+        return self.process.stdin.fileno()
+
+    @property
+    def stdout(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+
+class Pool:
+    """Workers that are started together and end together."""
+
+    def __init__(self, workers: list[_Worker]) -> None:
+        self._workers = workers
+
+    def run(self, trials: Sequence[tuple[int, Prepare]], told: Told) -> Iterator[Outcome | tuple[int, DelcError]]:
+        """Carries out all work, one piece per worker at a time."""
+        waiting = deque(trials)
+        while waiting or any(worker.trial is not None for worker in self._workers):
+            for worker in self._workers:
+                while worker.trial is None and waiting:
+                    number, prepare = waiting.popleft()
+                    try:
+                        message = messages.work_message(prepare())
+                    except DelcError as error:
+                        yield number, error
+                        continue
+                    worker.trial = number
+                    worker.outgoing.append(memoryview(message))
+            yield from self._exchange(told)
+
+    def _exchange(self, told: Told) -> Iterator[Outcome]:
+        """Waits a while for workers, and passes what there is in both directions."""
+        interrupts.check()
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                selector.register(worker.stdout, selectors.EVENT_READ, worker)
+                if worker.outgoing:
+                    selector.register(worker.stdin, selectors.EVENT_WRITE, worker)
+            events = selector.select(WAIT_SECONDS)
+        interrupts.check()
+        for key, _ in events:
+            worker = key.data
+            if key.fd == worker.stdin:
+                _send(worker)
+            else:
+                _receive(worker)
+                yield from _outcomes(worker, told)
+
+    def close(self) -> None:
+        """Ends all workers."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.wait()
+            for stream in (worker.process.stdin, worker.process.stdout):
+                if stream is not None:
+                    _close_quietly(stream.fileno(), stream)
+
+
+def _close_quietly(_: int, stream: Any) -> None:
+    try:
+        stream.close()
+    except BrokenPipeError:
+        pass
+
+
+@contextmanager
+def pool(count: int, rows: Sequence[SharedRows], threads: int, python_path: str) -> Iterator[Pool]:
+    """Workers that share rows; they are gone when the block ends, however it ends."""
+    program = python_program()
+    if program is None:
+        raise WorkerFailed("no Python program to start workers with", hint="SET delc.trial_workers = 1.")
+    started = Pool([])
+    try:
+        for _ in range(count):
+            started._workers.append(_start(program, rows, threads, python_path))
+        yield started
+    finally:
+        started.close()
+
+
+def _start(program: str, rows: Sequence[SharedRows], threads: int, python_path: str) -> _Worker:
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [program, "-I", "-c", _PROGRAM, python_path, str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        cwd="/",
+        close_fds=True,
+        pass_fds=[each.fd for each in rows],
+        bufsize=0,
+    )
+    worker = _Worker(process)
+    os.set_blocking(worker.stdin, False)
+    os.set_blocking(worker.stdout, False)
+    description = {"threads": threads, "rows": [{"fd": each.fd, "layout": each.layout} for each in rows]}
+    worker.outgoing.append(memoryview(messages.pack(description, {})))
+    return worker
+
+
+def _send(worker: _Worker) -> None:
+    piece = worker.outgoing.popleft()
+    try:
+        sent = os.write(worker.stdin, piece[:PIECE])
+    except BlockingIOError:
+        sent = 0
+    except BrokenPipeError:
+        raise _ended(worker) from None
+    if sent < len(piece):
+        worker.outgoing.appendleft(piece[sent:])
+
+
+def _receive(worker: _Worker) -> None:
+    try:
+        piece = os.read(worker.stdout, PIECE)
+    except BlockingIOError:
+        return
+    if not piece:
+        raise _ended(worker)
+    worker.incoming += piece
+
+
+def _outcomes(worker: _Worker, told: Told) -> Iterator[Outcome]:
+    """The messages that have come in full."""
+    head = messages.HEAD.size
+    while len(worker.incoming) >= head:
+        text, blob = messages.size_of(bytes(worker.incoming[:head]))
+        if len(worker.incoming) < head + text + blob:
+            return
+        body = bytes(worker.incoming[head : head + text + blob])
+        del worker.incoming[: head + text + blob]
+        document, tensors = messages.unpack(body[:text], body[text:])
+        if document["sort"] == "epoch":
+            told(document["trial"], document["epoch"], document["loss"])
+        elif document["sort"] == "outcome":
+            worker.trial = None
+            yield messages.read_outcome(document, tensors)
+
+
+def _ended(worker: _Worker) -> WorkerFailed:
+    status = worker.process.wait()
+    interrupts.check()
+    why = f"signal {-status}" if status < 0 else f"status {status}"
+    return WorkerFailed(
+        f"a worker that trained trial {worker.trial} ended with {why}",
+        detail="Its messages are in the server's log.",
+        hint="Where memory is short, run fewer at a time: SET delc.trial_workers = 1.",
+    )
+
+
+def _loss(record: EpochRecord) -> float:
+    return record.train_loss if record.validation_loss is None else record.validation_loss

@@ -23,7 +23,7 @@ COMMENT ON COLUMN delc.configs.owner IS 'The role that saved it first; its membe
 CREATE TABLE delc.trials (
     run_id bigint PRIMARY KEY REFERENCES delc.runs ON DELETE CASCADE,
     query_run_id bigint NOT NULL REFERENCES delc.runs ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
-    number integer NOT NULL CHECK (number > 0),
+    number integer NOT NULL CHECK (number OPERATOR(pg_catalog.>) 0),
     source text NOT NULL,
     hyperparameters jsonb NOT NULL,
     state text NOT NULL,

@@ -146,3 +146,17 @@ TO delc_trainer;
 -- What the text of a version's query calls, in a view too, which anybody may have been given: a view's functions run with the rights of
 -- its reader. They read nothing but what they are handed.
 GRANT EXECUTE ON FUNCTION delc.row_set_contains, delc.row_set_union TO PUBLIC;
+
+-- Stored queries and configurations; delc.dql() itself asks for the rights of the functions whose work a query does.
+REVOKE EXECUTE ON FUNCTION
+    delc.save_query,
+    delc.drop_query,
+    delc.save_config,
+    delc.drop_config
+FROM delc_user;
+GRANT EXECUTE ON FUNCTION
+    delc.save_query,
+    delc.drop_query,
+    delc.save_config,
+    delc.drop_config
+TO delc_trainer;

@@ -161,9 +161,7 @@ def _single(attribute: Attribute, name: str, model: Model, bindings: Bindings) -
     if several in _SEVERAL:
         value, table, condition = _SEVERAL[several]
         where = condition.format(**places)
-        return Term(
-            value, "text", lambda held: f"EXISTS (SELECT FROM {table} WHERE {where} AND {held})", title=several
-        )
+        return Term(value, "text", lambda held: f"EXISTS (SELECT FROM {table} WHERE {where} AND {held})", title=several)
     if _OPTION_NAMES.get(lower, lower) in OPTIONS and lower != "loss":
         return _option(attribute, lower, model, bindings)
     return _metric(attribute, name, model, bindings)
@@ -257,4 +255,3 @@ def _of_relative(attribute: Attribute, which: str, names: list[str], model: Mode
         )
 
     return Term(inner.sql, inner.type, nearest if which in ("parent", "child") else any_depth, title=inner.title)
-

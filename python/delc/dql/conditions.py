@@ -42,7 +42,8 @@ _NODE_PLAIN = {
     "parameters": ("{layer}.parameters", "number"),
     "output_shape": ("to_jsonb({layer}.output_shape)", "json"),
     "inputs": (
-        "(SELECT count(*) FROM delc.layer_edges AS i WHERE i.version_id = {layer}.version_id AND i.to_layer = {layer}.name)",
+        "(SELECT count(*) FROM delc.layer_edges AS i"
+        " WHERE i.version_id = {layer}.version_id AND i.to_layer = {layer}.name)",
         "number",
     ),
     "outputs": (
@@ -130,6 +131,18 @@ def select_layers(selector: Selector, layer: str, scope: Scope) -> str:
     return f"{layer}.name LIKE ANY ({scope.bind(patterns, 'text[]')})"
 
 
+def follow(step: str, layer: str, tables: list[str], conditions: list[str], model: Model, bindings: Bindings) -> str:
+    """Adds one step along the edges to the tables and conditions; the alias of the layer that it leads to."""
+    edge, following = bindings.alias("e"), bindings.alias("l")
+    here, there = ("from_layer", "to_layer") if step == "next" else ("to_layer", "from_layer")
+    tables += [f"delc.layer_edges AS {edge}", f"delc.layers AS {following}"]
+    conditions += [
+        f"{edge}.version_id = {model.version}.id AND {edge}.{here} = {layer}.name",
+        f"{following}.version_id = {model.version}.id AND {following}.name = {edge}.{there}",
+    ]
+    return following
+
+
 @dataclass(frozen=True)
 class _Walk:
     """Layers reached from a node: the tables, the conditions that join them, and the alias of the last layer."""
@@ -157,14 +170,7 @@ def _walk(node: Node, scope: Scope) -> _Walk:
         tables.append(f"delc.layers AS {layer}")
         conditions += [f"{layer}.version_id = {model.version}.id", select_layers(selector, layer, scope)]
     for step in node.steps:
-        edge, following = scope.bindings.alias("e"), scope.bindings.alias("l")
-        here, there = ("from_layer", "to_layer") if step == "next" else ("to_layer", "from_layer")
-        tables += [f"delc.layer_edges AS {edge}", f"delc.layers AS {following}"]
-        conditions += [
-            f"{edge}.version_id = {model.version}.id AND {edge}.{here} = {layer}.name",
-            f"{following}.version_id = {model.version}.id AND {following}.name = {edge}.{there}",
-        ]
-        layer = following
+        layer = follow(step, layer, tables, conditions, model, scope.bindings)
     return _Walk(tuple(tables), tuple(conditions), layer)
 
 
@@ -285,7 +291,9 @@ def _json_compared(sql: str, operator: str, value: Value | Sequence[Value], plac
     if operator in ("=", "<>"):
         return f"({sql} {operator} {scope.bind(json.dumps(value), 'jsonb')})"
     if isinstance(value, bool | str) or not isinstance(value, int | float):
-        raise problem(place, f"{json.dumps(value)} has no order", hint="Only numbers are greater or less.", kind=WrongValue)
+        raise problem(
+            place, f"{json.dumps(value)} has no order", hint="Only numbers are greater or less.", kind=WrongValue
+        )
     return f"(jsonb_typeof({sql}) = 'number' AND {sql} {operator} {scope.bind(json.dumps(value), 'jsonb')})"
 
 
@@ -311,7 +319,10 @@ def _time(text: str, place: Place) -> str:
         datetime.fromisoformat(text)
     except ValueError:
         raise problem(
-            place, f'"{text:.60}" is no time', hint='Times are written "2026-01-31" or "2026-01-31 18:00".', kind=WrongValue
+            place,
+            f'"{text:.60}" is no time',
+            hint='Times are written "2026-01-31" or "2026-01-31 18:00".',
+            kind=WrongValue,
         ) from None
     return text
 

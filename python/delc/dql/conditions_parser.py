@@ -21,6 +21,7 @@ from delc.dql.syntax import (
     Template,
     Value,
 )
+from delc.server.errors import nearest
 
 STEPS = ("next", "prev")
 OPERATORS = ("=", "<>", "!=", "<", "<=", ">", ">=")
@@ -97,7 +98,11 @@ class ConditionReader:
         operator = reader.advance().text.replace("!=", "<>")
         right = self._operand()
         if isinstance(right, Node):
-            raise problem(right.place, f"{right} stands for layers, which cannot be compared", hint="Say which attribute of them, such as .name.")
+            raise problem(
+                right.place,
+                f"{right} stands for layers, which cannot be compared",
+                hint="Say which attribute of them, such as .name.",
+            )
         return Comparison(left, operator, right, place)
 
     def _values(self) -> tuple[Literal, ...]:
@@ -113,7 +118,7 @@ class ConditionReader:
         token = self._reader.token
         if token.sort == "word" and not token.is_word("true", "false"):
             return self._path()
-        return self._reader.literal("an attribute (m.name), a layer (m[\"conv1\"]), a string or a number")
+        return self._reader.literal('an attribute (m.name), a layer (m["conv1"]), a string or a number')
 
     def reference(self) -> Attribute | NodeAttribute:
         """An attribute of a model or of layers."""
@@ -122,11 +127,19 @@ class ConditionReader:
             raise self._reader.expected("an attribute of the layers, such as .kernel_size")
         return found
 
-    def node(self) -> Node:
-        """``m["selector"]`` with its steps."""
+    def node(self, *actions: str) -> Node:
+        """``m["selector"]`` with its steps; ``actions`` are the words that may follow."""
         reader = self._reader
         start = reader.place
         found = self._path()
+        if isinstance(found, NodeAttribute):
+            *others, last = (*STEPS, *actions)
+            match = nearest(found.name, (*STEPS, *actions))
+            raise problem(
+                found.name_place,
+                f"expected {', '.join(others)} or {last}, found {found.name:.60}",
+                hint=f"Did you mean {match}?" if match else None,
+            )
         if not isinstance(found, Node):
             raise problem(start, 'expected layers, such as m["conv1"]')
         return found

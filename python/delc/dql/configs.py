@@ -12,8 +12,8 @@ from delc.dql.syntax import Literal
 from delc.server import queries
 from delc.server.errors import InvalidParameter, unknown
 from delc.training.arguments import integer, mapping, refuse
-from delc.training.options import TrainingOptions
 from delc.training.optimizers import OPTIMIZERS
+from delc.training.options import TrainingOptions
 
 OPTIONS = (
     "epochs",
@@ -58,8 +58,8 @@ OPTIMIZER_ARGUMENTS = tuple(sorted({name for known in OPTIMIZERS.values() for na
 class Search:
     """How trials are chosen and stopped.
 
-    ``samples``: how many values "auto" draws for each point of the grid; ``trials``: at most so many points of the grid,
-    drawn at random; ``stopping``: "halving", or "none" where every trial is trained to the end.
+    ``samples``: how many values "auto" draws for each point of the grid; ``trials``: at most so many points of the
+    grid, drawn at random; ``stopping``: "halving", or "none" where every trial is trained to the end.
     """
 
     sampler: str = "sobol"

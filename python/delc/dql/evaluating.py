@@ -247,9 +247,7 @@ def _runner(planned: Plan, execution: Execution, stack: ExitStack) -> Runner:
         shared = [rows.share() for rows in stores]
         for each in shared:
             stack.callback(each.close)
-        return stack.enter_context(
-            pool(planned.workers, shared, _threads(planned), server_settings.python_path())
-        )
+        return stack.enter_context(pool(planned.workers, shared, _threads(planned), server_settings.python_path()))
     threads.use(_threads(planned))
     batches = [rows.batches(execution.watch) for rows in stores]
     return InProcess(lambda number: batches[number])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from delc.dql import evaluating, making
 from delc.dql.evaluating import Plan
-from delc.dql.halving import total_iterations
+from delc.dql.halving import Rung, total_iterations
 from delc.dql.selecting import select
 from delc.dql.sources import range_of
 from delc.dql.syntax import Construct, Evaluate, Query, Select, Slice, Source
@@ -62,7 +62,9 @@ def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
     lines = [(f"evaluate {query.variable}", _count(len(sources), "model", "models") + (f": {named}" if named else ""))]
     for knob, values in plan.space.given:
         shown = ", ".join(str(value) for value in values[:MOST_NAMED])
-        lines.append((f"config.{knob.title}", f"{len(values)} values: {shown}{' …' if len(values) > MOST_NAMED else ''}"))
+        lines.append(
+            (f"config.{knob.title}", f"{len(values)} values: {shown}{' …' if len(values) > MOST_NAMED else ''}")
+        )
     for knob, scale in plan.space.drawn:
         search = plan.config.search
         lines.append((f"config.{knob.title}", f"auto: {search.samples} drawn by {search.sampler}, {scale.in_words()}"))
@@ -70,7 +72,10 @@ def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
     most = total_iterations(plan.rungs)
     lines.append(("trials", str(len(plan.trials))))
     lines += [
-        ("stopping", f"{rung.trials} trials to iteration {rung.iterations}, of which {rung.kept} {_then(rung is plan.rungs[-1])}")
+        (
+            "stopping",
+            f"{rung.trials} trials to iteration {rung.iterations}, of which {rung.kept} {_then(rung, plan)}",
+        )
         for rung in plan.rungs
         if plan.goal is None
     ]
@@ -83,8 +88,8 @@ def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
     return lines
 
 
-def _then(is_last: bool) -> str:
-    return "are kept" if is_last else "go on"
+def _then(rung: Rung, plan: Plan) -> str:
+    return "are kept" if rung is plan.rungs[-1] else "go on"
 
 
 def _processes(plan: Plan) -> str:

@@ -66,7 +66,8 @@ class NewModel:
 def drafts(query: Slice | Construct, made: Made, chain: tuple[str, ...]) -> list[Draft]:
     """The networks that a query makes, one for each version that it matches."""
     source = range_of(query.source, chain)
-    found = matching(source.variable, source, query.where, made)
+    mutated = [query.input, query.output] if isinstance(query, Slice) else [change.node for change in query.changes]
+    found = matching(source.variable, source, query.where, made, mutated)
     result = []
     for version_id in found:
         interrupts.check()
@@ -173,7 +174,8 @@ def _sliced(query: Slice, variable: str, version: ModelVersion) -> Draft | None:
     if len(ends) > 1:
         raise problem(
             query.output.place,
-            f"{query.output} stands for {len(ends)} layers of {version} ({', '.join(ends[:8])}), but a model has one output",
+            f"{query.output} stands for {len(ends)} layers of {version}, but a model has one output",
+            hint=f"Name one of them: {', '.join(ends[:8])}.",
         )
     network = Network.parse(version.network)
     try:

@@ -95,9 +95,7 @@ def _slice(reader: Reader, place: Place) -> Slice:
 def _end_of_slice(reader: Reader, variable: str, known: dict[str, Node]) -> str:
     token = reader.name(f"{variable}.input or {variable}.output")
     if token.text != variable:
-        raise problem(
-            reader.place_of(token), f"expected {variable}.input or {variable}.output, found {token}"
-        )
+        raise problem(reader.place_of(token), f"expected {variable}.input or {variable}.output, found {token}")
     reader.sign(".")
     end = reader.word("input", "output")
     if end.text.lower() in known:
@@ -115,7 +113,7 @@ def _construct(reader: Reader, place: Place) -> Construct:
 
 def _change(reader: Reader) -> Change:
     conditions = ConditionReader(reader)
-    node = conditions.node()
+    node = conditions.node(*ACTIONS)
     reader.sign(".")
     action = reader.word(*ACTIONS)
     name = action.text.lower()

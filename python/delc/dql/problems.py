@@ -64,9 +64,7 @@ class Place:
         return f"{shown}\n{indent}^"
 
 
-def problem(
-    place: Place, message: str, *, hint: str | None = None, kind: type[QueryError] = QueryError
-) -> QueryError:
+def problem(place: Place, message: str, *, hint: str | None = None, kind: type[QueryError] = QueryError) -> QueryError:
     """The error at a place, to be raised by the caller."""
     return kind(
         f"{message}, at line {place.line}, column {place.column} of the query",

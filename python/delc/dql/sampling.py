@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -137,7 +138,8 @@ def _shares(config: Config, dimensions: int, grid: int, seed: int) -> list[list[
     if search.sampler == "random":
         generator = random.Random(seed)
         return [[generator.random() for _ in range(dimensions)] for _ in range(wanted)]
-    engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed % 2**31)
+    sobol: Any = torch.quasirandom.SobolEngine
+    engine = sobol(dimensions, scramble=True, seed=seed % 2**31)
     drawn: list[list[float]] = engine.draw(wanted, dtype=torch.float64).tolist()
     return drawn
 

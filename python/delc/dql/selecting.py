@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from delc.dql.attributes import Model, metric_sql
-from delc.dql.conditions import Scope, metrics_named, predicate_sql, term
+from delc.dql.conditions import Scope, follow, metrics_named, predicate_sql, select_layers, term
 from delc.dql.parameters import Bindings
 from delc.dql.problems import problem
 from delc.dql.selectors import read_selector
@@ -57,17 +58,22 @@ def plan(query: Select, made: Made, chain: tuple[str, ...]) -> Planned:
     return Planned(sql, bindings, query.variables, metric, tuple(ranges))
 
 
-def matching(variable: str, source: Range, where: Predicate | None, made: Made) -> list[int]:
-    """The versions that a source has and for which a condition holds, in the order of their names."""
+def matching(
+    variable: str, source: Range, where: Predicate | None, made: Made, mutated: Sequence[Node] = ()
+) -> list[int]:
+    """The versions that a source has and for which a condition holds, in the order of their names.
+
+    With ``mutated`` nodes: those that have such a node for which the condition holds (see ``nodes``).
+    """
     bindings = Bindings()
     model = Model("v", "n")
-    scope = Scope({variable: model}, bindings)
     conditions = [*_in_range(source, model, made, bindings)]
-    if where is not None:
-        conditions.append(predicate_sql(where, scope))
-    sql = (
-        f"SELECT v.id FROM {_tables(model)} WHERE {' AND '.join(conditions) or 'true'} ORDER BY n.name, v.number"
-    )
+    if mutated:
+        chosen = [_chosen(variable, node, where, model, bindings) for node in mutated]
+        conditions.append("(" + " OR ".join(f"EXISTS (SELECT {each.text})" for each in chosen) + ")")
+    elif where is not None:
+        conditions.append(predicate_sql(where, Scope({variable: model}, bindings)))
+    sql = f"SELECT v.id FROM {_tables(model)} WHERE {' AND '.join(conditions) or 'true'} ORDER BY n.name, v.number"
     with queries.as_owner():
         return [row["id"] for row in queries.rows(sql, *bindings.values)]
 
@@ -78,36 +84,49 @@ def nodes(variable: str, version_id: int, node: Node, where: Predicate | None) -
     """
     bindings = Bindings()
     model = Model("v", "n")
-    selector = read_selector(node.selector, node.selector_place)
-    scope = Scope({variable: model}, bindings, {(variable, selector.text): "start"})
-    if node.variable != variable:
-        scope.model(node.variable, node.place)
-    tables = [_tables(model), "delc.layers AS start"]
-    conditions = [f"v.id = {bindings.bind(version_id, 'bigint')}", "start.version_id = v.id"]
-    if where is not None:
-        conditions.append(predicate_sql(where, scope))
-    layer = "start"
-    for step in node.steps:
-        edge, following = bindings.alias("e"), bindings.alias("l")
-        here, there = ("from_layer", "to_layer") if step == "next" else ("to_layer", "from_layer")
-        tables += [f"delc.layer_edges AS {edge}", f"delc.layers AS {following}"]
-        conditions += [
-            f"{edge}.version_id = v.id AND {edge}.{here} = {layer}.name",
-            f"{following}.version_id = v.id AND {following}.name = {edge}.{there}",
-        ]
-        layer = following
+    chosen = _chosen(variable, node, where, model, bindings)
     sql = (
-        f"SELECT start.name AS start, {layer}.name AS name FROM {', '.join(tables)}"
-        f" WHERE {' AND '.join(conditions)} ORDER BY start.position, {layer}.position"
+        f"SELECT {chosen.start}.name AS start, {chosen.layer}.name AS name FROM {_tables(model)}, {chosen.tables}"
+        f" WHERE v.id = {bindings.bind(version_id, 'bigint')} AND {chosen.conditions}"
+        f" ORDER BY {chosen.start}.position, {chosen.layer}.position"
     )
     with queries.as_owner():
         found = queries.rows(sql, *bindings.values)
-    chosen: dict[str, dict[int, str]] = {}
+    selector = read_selector(node.selector, node.selector_place)
+    captured: dict[str, dict[int, str]] = {}
     for row in found:
-        captured = selector.match(row["start"])
-        if captured is not None:
-            chosen.setdefault(row["name"], captured)
-    return list(chosen.items())
+        captured.setdefault(row["name"], selector.match(row["start"]) or {})
+    return list(captured.items())
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The layers of a model that a node stands for, as parts of SQL: those that it starts at and those it leads to."""
+
+    tables: str
+    conditions: str
+    start: str
+    layer: str
+
+    @property
+    def text(self) -> str:
+        """What follows a SELECT of them."""
+        return f"FROM {self.tables} WHERE {self.conditions}"
+
+
+def _chosen(variable: str, node: Node, where: Predicate | None, model: Model, bindings: Bindings) -> _Chosen:
+    selector = read_selector(node.selector, node.selector_place)
+    start = bindings.alias("l")
+    scope = Scope({variable: model}, bindings, {(variable, selector.text): start})
+    scope.model(node.variable, node.place)
+    tables = [f"delc.layers AS {start}"]
+    conditions = [f"{start}.version_id = {model.version}.id", select_layers(selector, start, scope)]
+    if where is not None:
+        conditions.append(predicate_sql(where, scope))
+    layer = start
+    for step in node.steps:
+        layer = follow(step, layer, tables, conditions, model, bindings)
+    return _Chosen(", ".join(tables), " AND ".join(conditions), start, layer)
 
 
 def _statement(
@@ -169,7 +188,8 @@ def _in_range(source: Range, model: Model, made: Made, bindings: Bindings) -> li
 
 
 def _tables(model: Model) -> str:
-    return f"delc.model_versions AS {model.version} JOIN delc.models AS {model.line} ON {model.line}.id = {model.version}.model_id"
+    version, line = model.version, model.line
+    return f"delc.model_versions AS {version} JOIN delc.models AS {line} ON {line}.id = {version}.model_id"
 
 
 def _measured(query: Select, scope: Scope) -> tuple[str | None, str]:

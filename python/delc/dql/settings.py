@@ -87,9 +87,10 @@ def settings(config: Config, drawn: Mapping[Knob, Value], iterations: int, seed:
             result.options["optimizer_arguments"] = {**arguments, each.name: value}
         else:
             assert each.selector is not None
-            field_name = "layers" if each.sort == "layers" else "arguments"
-            found = (*getattr(result, field_name), (each.selector, each.name, value))
-            result = replace(result, **{field_name: found})
+            if each.sort == "layers":
+                result = replace(result, layers=(*result.layers, (each.selector, each.name, value)))
+            else:
+                result = replace(result, arguments=(*result.arguments, (each.selector, each.name, value)))
     return result
 
 

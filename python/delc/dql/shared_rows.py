@@ -42,7 +42,8 @@ class SharedRows:
 
 
 def _write(fd: int, dense: Tensor, at: int) -> int:
-    view = memoryview(dense.reshape(-1).view(torch.uint8).numpy()) if dense.numel() else memoryview(b"")
+    numbers: Any = dense.reshape(-1).view(torch.uint8).numpy() if dense.numel() else b""
+    view = memoryview(numbers)
     written = 0
     while written < len(view):
         written += os.pwrite(fd, view[written:], at + written)
@@ -57,14 +58,18 @@ def opened(fd: int, layout: Layout) -> dict[str, Tensor]:
     for entry in layout:
         count = math.prod(entry["shape"])
         dtype = _DTYPES[entry["dtype"]]
-        flat = torch.frombuffer(memory, dtype=dtype, count=count, offset=entry["at"]) if count else torch.empty(0, dtype=dtype)
+        flat = (
+            torch.frombuffer(memory, dtype=dtype, count=count, offset=entry["at"])
+            if count
+            else torch.empty(0, dtype=dtype)
+        )
         tensors[entry["name"]] = flat.reshape(entry["shape"])
     return tensors
 
 
 def named(train: MemoryBatches, validation: MemoryBatches | None) -> dict[str, Tensor]:
     """The tensors of training and validation rows, by names that ``batches`` knows."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for part, rows in (("train", train), ("validation", validation)):
         if rows is not None:
             tensors |= {f"{part}/{name}": tensor for name, tensor in rows.inputs.items()}

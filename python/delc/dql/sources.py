@@ -44,7 +44,7 @@ def variable_of(query: Query, place: Place) -> str:
     if len(query.variables) > 1:
         raise problem(
             place,
-            f"the query gives {len(query.variables)} variables ({', '.join(query.variables)}), but its models are wanted",
+            f"the query gives {len(query.variables)} variables, {', '.join(query.variables)}, and one is wanted",
             hint=f"Select one of them: select {query.variables[0]} from {', '.join(query.variables)} where …",
         )
     return query.variables[0]

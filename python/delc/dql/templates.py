@@ -96,13 +96,14 @@ def read_template(template: Template) -> Wanted:
 
 def layer_of(wanted: Wanted, dimensions: int) -> tuple[str, dict[str, Any]]:
     """Kind and arguments of the layer that a template makes where values with so many dimensions arrive."""
-    template = wanted.template
     kind = _one_kind(wanted, dimensions)
     arguments: dict[str, Any] = {}
     for argument in wanted.arguments:
         if argument.comparison != "=":
             raise problem(
-                argument.place, f"{argument.name} is compared, but a layer that is made needs a value", hint='Write "=".'
+                argument.place,
+                f"{argument.name} is compared, but a layer that is made needs a value",
+                hint='Write "=".',
             )
         arguments[str(argument.name)] = list(argument.values) if argument.is_list else argument.values[0]
     if kind.startswith(("max_pool", "avg_pool")):

@@ -136,9 +136,7 @@ def begin(trial: Trial, rows: TrialRows, weights: Mapping[str, Tensor], beginnin
     watch.require(built.parameter_bytes * (1 + OPTIMISER_STATES), "training the network's parameters")
     with_parameters = frozenset(name.partition(".")[0] for name, _ in built.module.named_parameters())
     options = training_options(trial.settings, built.network, with_parameters)
-    parsed = TrainingOptions.parse(
-        rows.target.task, {"device": "auto", **options, "threads": beginning.threads}
-    )
+    parsed = TrainingOptions.parse(rows.target.task, {"device": "auto", **options, "threads": beginning.threads})
     at_once = min(parsed.batch_size, rows.prepared.train.rows)
     watch.require(built.activation_bytes(at_once, training=True), f"a batch of {at_once} rows in this network")
     trial.options, trial.network, trial.specs = parsed.to_json(), built.network, features.input_specs()

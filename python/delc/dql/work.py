@@ -65,8 +65,8 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it. ``weights`` are those after the last epoch, ``best`` those to predict with where early stopping
-    goes back to others. ``ended``: whether there is nothing left to train.
+    """What became of it. ``weights`` are those after the last epoch, ``best`` those to predict with where early
+    stopping goes back to others. ``ended``: whether there is nothing left to train.
     """
 
     trial: int

@@ -13,10 +13,10 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from delc.dql import messages
 from delc.dql.shared_rows import SharedRows
@@ -150,14 +150,8 @@ class Pool:
             worker.process.wait()
             for stream in (worker.process.stdin, worker.process.stdout):
                 if stream is not None:
-                    _close_quietly(stream.fileno(), stream)
-
-
-def _close_quietly(_: int, stream: Any) -> None:
-    try:
-        stream.close()
-    except BrokenPipeError:
-        pass
+                    with suppress(BrokenPipeError):
+                        stream.close()
 
 
 @contextmanager

@@ -1,0 +1,145 @@
+"""What is said about wrong queries: line, column, a caret under the place, what was expected, the nearest name."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cluster import Connection
+from support.workplace import failure, message
+
+
+def said(work: Connection, query: str) -> str:
+    error = failure(work, "SELECT delc.dql(%s)", query)
+    assert error.sqlstate is not None
+    assert error.sqlstate[:2] in ("42", "22", "54")
+    return message(error).removeprefix("delc: ")
+
+
+def test_the_place_is_shown_with_a_caret(work: Connection) -> None:
+    assert said(work, 'select m1\nwhere m1.name like "a%" and\n\tm1["conv1"].next hsa POOL("MAX")') == (
+        "expected has, exists, .next, .prev or an attribute of the layers, such as .kind, found hsa,"
+        " at line 3, column 19 of the query\n"
+        "The query, line 3:\n"
+        '\tm1["conv1"].next hsa POOL("MAX")\n'
+        "\t                 ^\n"
+        "Did you mean has?"
+    )
+
+
+def test_long_lines_are_cut_around_the_place(work: Connection) -> None:
+    shown = said(work, "select m where " + "m.layers > 1 and " * 40 + "m.layer > 1").splitlines()
+    assert shown[2].endswith("m.layer > 1")
+    assert len(shown[2]) <= 100
+    assert shown[2][shown[3].index("^") :] == "layer > 1"
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "hint"),
+    [
+        ("", "expected select or slice or construct or evaluate, found the end of the query, at line 1", None),
+        ("selct m", "expected select or slice or construct or evaluate, found selct", "Did you mean select?"),
+        ("select", "expected a variable, found the end of the query", None),
+        ("select m were m.name = 'a'", "expected the end of the query, found were", "Did you mean where?"),
+        ("select m where m.name = 'a' limit 1.5", "1.5 is not a number of rows", "Allowed is 0 to 2147483647."),
+        ("select m where (m.name = 'a'", 'expected ")", found the end of the query', None),
+        ("select m where m.name lik 'a'", "expected a comparison (=, <>, <, <=, >, >=, like, in, is null), found lik",
+         "Did you mean like?"),
+        ("select m where m.name = 'a", "a string begins here and has no end", "Close it with '."),
+        ("select m /* where", "a comment begins here and has no end", "Close it with */."),
+        ("select m where m.name = §", '"§" means nothing here', None),
+        ("select m, m", "the variable m is named twice", None),
+        ("select m where n.name = 'a'", 'unknown variable "n"', "Known are: m."),
+        ("select m where m.nme = 'a'", 'unknown attribute or metric "nme"', 'Did you mean "name"?'),
+        ("select m where m.acuracy > 0.9", 'unknown attribute or metric "acuracy"', 'Did you mean "accuracy"?'),
+        ("select m where m[\"conv1\"].krnel_size = 3", 'unknown attribute of layers "krnel_size"',
+         'Did you mean "kernel_size"?'),
+        ("select m where m[\"conv1\"] has POL", 'unknown template "POL"', 'Did you mean "POOL"?'),
+        ("select m where m[\"conv1\"] has POOL(\"MED\")", 'unknown kind of pool "MED"', "Known are: AVG, MAX."),
+        ("select m where m[\"conv1\"] has CONV(kernl = 3)", 'unknown argument of CONV "kernl"',
+         'Did you mean "kernel_size"?'),
+        ("select m where m[\"conv[\"] exists", '"[" in the selector "conv[" means nothing',
+         "A list is written [1,3,5]."),
+        ("select m where m.name = 3", "name is a text, which 3 is not", None),
+        ("select m where m.layers = 'many'", 'layers is a number, which "many" is not', None),
+        ("select m where m.creation_time > 'soon'", '"soon" is no time',
+         'Times are written "2026-01-31" or "2026-01-31 18:00".'),
+        ("select m where m.name = m.layers", "name (text) and layers (number) cannot be compared", None),
+        ("select m where 1 = 2", "two values are compared, and no attribute", "Write, for example, m.name = …"),
+        ("select m where m[\"conv1\"] = 'a'", "expected has, exists, .next, .prev or an attribute of the layers", None),
+        ("select m order by m.tag", "tag has several values, so nothing can be ordered by it",
+         "Order by an attribute of the model itself, such as m.name or a metric."),
+        ("select m from \"goood\"", 'unknown stored query "goood"', 'Did you mean "good"?'),
+        ("select m from (select a, b)", "the query gives 2 variables, a, b, and one is wanted",
+         "Select one of them: select a from a, b where …"),
+        ("construct m from m mutate m[\"a\"].delete", "m is made from itself", "Give the new model a name of its own."),
+        ("construct n from m mutate m[\"conv1\"].inset = RELU",
+         "expected next, prev, insert, delete or replace, found inset", "Did you mean insert?"),
+        ("construct n from m mutate m[\"conv1\"].insert = POOL", "POOL does not say which pool",
+         'Write POOL("MAX") or POOL("AVG").'),
+        ("construct n from m mutate m[\"conv1\"].insert = RELU(\"relu$1\")", "$1 is not captured by the selector",
+         'It captures nothing. Write ($1) after a wildcard, as in "conv*($1)".'),
+        ("construct n from m mutate m[\"conv1\"].insert = RELU(\"fc6\")",
+         'alexnet -avgv1@1: layer "fc6" exists already, so it cannot be put in',
+         "Choose another name, or leave the name out for one that is free."),
+        ("slice s from m mutate s.input = m[\"conv1\"]", "expected and s.output = …, found the end of the query", None),
+        ("slice s from m mutate s.input = m[\"conv1\"] and s.output = m[\"fc*\"]",
+         'm["fc*"] stands for 3 layers of alexnet -avgv1@1, but a model has one output',
+         "Name one of them: fc6, fc7, fc8."),
+        ("evaluate m from \"good\" with config = \"no\"", 'unknown configuration "no"', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.lerning_rate auto", 'unknown setting "lerning_rate"',
+         'Did you mean "learning_rate"?'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv*\"].lerning_rate auto",
+         'unknown setting of layers "lerning_rate"', 'Did you mean "learning_rate"?'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv*\"].stride auto",
+         'auto knows no range for config.net["conv*"].stride',
+         'Give one: config.net["conv*"].stride auto(0.1, 0.9), or a list: config.net["conv*"].stride in [0.1, 0.5].'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.lr in [0.1] and config.lr auto",
+         "config.lr varies twice", None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.lr in log_range(0, 1, 3)",
+         "this log_range has no values, or too many",
+         "Write log_range(first, last, count), such as log_range(0.0001, 0.1, 4); 2 to 1000 values."),
+        ("evaluate m from \"good\" with config = \"c\" keep top(5, m[\"acuracy\"], 10)",
+         'unknown metric of trainings for classification "acuracy"', 'Did you mean "accuracy"?'),
+        ("evaluate m from \"good\" with config = \"c\" keep top(0, m[\"loss\"])", "0 is not a number of models to keep",
+         "Allowed is 1 to 1000."),
+    ],
+)  # fmt: skip
+def test_wrong_queries(work: Connection, query: str, text: str, hint: str | None) -> None:
+    work.execute("SELECT delc.save_query('good', 'select m where m.name = ''alexnet_1''')")
+    work.execute("SELECT delc.save_config('c', '{}')")
+    found = said(work, query)
+    assert found.startswith(text)
+    assert "The query, line 1:" in found
+    if hint is not None:
+        assert found.splitlines()[-1] == hint
+
+
+def test_queries_that_are_too_long_or_too_deep_are_refused(work: Connection) -> None:
+    assert said(work, "select m where " + "(" * 50).startswith("the query nests more than 40 levels deep")
+    assert said(work, "select m -- " + "x" * 100_000).startswith("the query has 100012 characters; allowed are 100000")
+    many = " or ".join(["m.layers = 1"] * 2500)
+    assert said(work, f"select m where {many}").startswith("the query has more than 2000 parts")
+
+
+def test_stored_queries_that_name_one_another_are_refused(work: Connection) -> None:
+    work.execute("SELECT delc.save_query('chicken', 'select m from \"egg\"')")
+    work.execute("SELECT delc.save_query('egg', 'select m from \"chicken\"')")
+    assert said(work, 'select m from "egg"').startswith("stored queries name one another 17 deep: ")
+
+
+def test_configurations_are_checked_when_they_are_saved(work: Connection) -> None:
+    wrong = {
+        '{"lerning_rate": 1}': 'unknown setting "lerning_rate" of a configuration',
+        '{"learning_rate": -1}': "learning_rate is -1; it must be a finite number > 0",
+        '{"search": {"sampler": "tea leaves"}}': 'unknown sampler "tea leaves"',
+        "[1]": "config is [1]; it must be a JSON object",
+    }
+    for config, text in wrong.items():
+        found = message(failure(work, "SELECT delc.save_config('wrong', %s)", config))
+        assert found.removeprefix("delc: ").startswith(text)
+
+
+def test_literals_are_bound_and_never_run(work: Connection) -> None:
+    work.execute("SELECT delc.dql(%s)", ['select m where m.name = "\'; DROP TABLE digits; --"'])
+    work.execute("SELECT delc.dql(%s)", ['select m where m["conv*"].name in ("\'", "$1", "\\")'])
+    work.execute("SELECT count(*) FROM digits")

@@ -1,0 +1,202 @@
+"""Evaluate: what is tried, what is kept, what is logged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.alexnets import DATASET
+from support.cluster import Connection
+from support.models import parameters
+from support.workplace import failure, message, rows, value
+
+Ask = Callable[..., list[dict[str, Any]]]
+
+FROM = 'evaluate m from (select a where a.name = "alexnet_2") with config = "c"'
+
+
+@pytest.fixture(autouse=True)
+def config(work: Connection) -> None:
+    save(work, {"dataset": "digits", "epochs": 3, "optimizer": "sgd", "momentum": 0.9})
+
+
+def save(work: Connection, document: dict[str, Any]) -> None:
+    work.execute("SELECT delc.save_config('c', %s)", [json.dumps(document)])
+
+
+def test_without_a_rule_all_are_trained_to_the_end_and_kept(ask: Ask) -> None:
+    trials = ask(f"{FROM} vary config.base_lr in [0.01, 0.1] and config.batch_size in range(16, 48, 16)")
+    assert len(trials) == 6
+    assert {trial["state"] for trial in trials} == {"kept"}
+    assert {trial["iterations"] for trial in trials} == {3}
+    assert {trial["detail"] for trial in trials} == {
+        f"base_lr = {rate}, batch_size = {size}" for rate in (0.01, 0.1) for size in (16, 32, 48)
+    }
+    assert [trial["value"] for trial in trials] == sorted(trial["value"] for trial in trials)
+
+
+def test_a_trial_is_the_training_that_train_would_do(ask: Ask, work: Connection) -> None:
+    (trial,) = ask(f"{FROM} vary config.base_lr in [0.05]")
+    work.execute(
+        "SELECT delc.train('by hand', 'digits', from_model => 'alexnet_2', epochs => 3, optimizer => 'sgd',"
+        " optimizer_arguments => '{\"momentum\": 0.9}', learning_rate => 0.05, batch_size => 128)"
+    )
+    assert parameters(work, "by hand@1") == parameters(work, trial["model"])
+
+
+def test_trials_in_processes_of_their_own_give_the_same_numbers(ask: Ask, work: Connection) -> None:
+    query = f'{FROM} vary config.base_lr in [0.01, 0.1] keep top(1, m["loss"], 9)'
+    work.execute("SET LOCAL delc.trial_workers = 1")
+    alone = ask(query)
+    work.execute("SET LOCAL delc.trial_workers = 2")
+    work.execute("SELECT delc.save_config('c', %s)",
+                 [json.dumps({"dataset": "digits", "optimizer": "sgd", "momentum": 0.9, "batch_size": 1})])  # fmt: skip
+    plan = {row["source"]: row["detail"] for row in ask(f'explain {FROM} keep top(1, m["loss"], 400)')}
+    assert plan["processes"].startswith("the session's own")  # there is one trial
+    long = f'{FROM} vary config.base_lr in [0.001, 0.002] keep top(1, m["loss"], 60)'
+    plan = {row["source"]: row["detail"] for row in ask(f"explain {long}")}
+    assert plan["processes"].startswith("2, one thread each")
+    shared = ask(long)
+    work.execute("SET LOCAL delc.trial_workers = 1")
+    own = ask(long)
+    assert [(trial["number"], trial["value"], trial["state"]) for trial in shared] == [
+        (trial["number"], trial["value"], trial["state"]) for trial in own
+    ]
+    assert parameters(work, shared[0]["model"]) == parameters(work, own[0]["model"])
+    assert alone[0]["state"] == "kept"
+
+
+def test_the_same_seed_draws_the_same_trials_and_another_one_others(ask: Ask) -> None:
+    query = f'{FROM} vary config.base_lr auto and config.net["fc*"].weight_decay auto keep top(1, m["loss"], 2)'
+    first, again, other = ask(query, seed=5), ask(query, seed=5), ask(query, seed=6)
+    assert len(first) == 4
+    assert [(trial["detail"], trial["value"]) for trial in first] == [
+        (trial["detail"], trial["value"]) for trial in again
+    ]
+    assert {trial["detail"] for trial in first} != {trial["detail"] for trial in other}
+
+
+def test_halving_goes_on_where_it_paused(ask: Ask, work: Connection) -> None:
+    paused = ask(f'{FROM} vary config.base_lr in [0.1, 0.0001, 0.00001] keep top(1, m["loss"], 9)')
+    assert [trial["state"] for trial in paused] == ["kept", "stopped at iteration 3", "stopped at iteration 3"]
+    save(work, {"dataset": "digits", "epochs": 9, "optimizer": "sgd", "momentum": 0.9, "base_lr": 0.1})
+    (straight,) = ask(f"{FROM}")
+    assert straight["value"] == paused[0]["value"]
+    assert parameters(work, straight["model"]) == parameters(work, paused[0]["model"])
+
+
+def test_without_stopping_every_trial_is_trained_to_the_end(ask: Ask, work: Connection) -> None:
+    save(work, {"dataset": "digits", "search": {"stopping": "none"}})
+    trials = ask(f'{FROM} vary config.base_lr in [0.1, 0.0001, 0.00001] keep top(1, m["loss"], 4)')
+    assert [trial["state"] for trial in trials] == ["kept", "finished", "finished"]
+    assert {trial["iterations"] for trial in trials} == {4}
+
+
+def test_a_threshold_keeps_a_trial_as_soon_as_it_is_reached(ask: Ask) -> None:
+    trials = ask(f'{FROM} vary config.base_lr in [0.1, 0.0000001] keep m["loss"] < 1.3 after 60')
+    assert trials[0]["state"] == "kept"
+    assert trials[0]["value"] < 1.3
+    assert trials[0]["iterations"] < 60
+    assert (trials[1]["state"], trials[1]["iterations"], trials[1]["model"]) == ("finished", 60, None)
+
+
+def test_failed_trials_say_why_and_the_others_go_on(ask: Ask) -> None:
+    trials = ask(f'{FROM} vary config.base_lr in [0.01, 1e30] keep top(1, m["loss"], 2)')
+    assert trials[0]["state"] == "kept"
+    assert trials[1]["state"].startswith("failed: the loss ")
+    (none,) = ask(f'{FROM} vary config.net["zonv*"].lr in [0.1]')
+    assert none["state"] == 'failed: no layer with parameters is one of "zonv*"'
+
+
+def test_settings_of_layers(ask: Ask, work: Connection) -> None:
+    (trial,) = ask(
+        f'{FROM} vary config.net["conv*"].freeze in [true] and config.net["fc[6,7]"].lr in [0.5]'
+        ' and config.net["conv3"].kernel_size in [1]'
+    )
+    options = value(work, "SELECT options FROM delc.model_versions WHERE id = %s", trial["version_id"])
+    assert options["freeze"] == ["conv1", "conv2", "conv3"]
+    assert options["optimizer_arguments"]["layers"] == {"fc6": {"learning_rate": 0.5}, "fc7": {"learning_rate": 0.5}}
+    before, after = parameters(work, "alexnet_2@1"), parameters(work, trial["model"])
+    assert before["conv1.weight"] == after["conv1.weight"]
+    assert before["fc6.weight"] != after["fc6.weight"]
+
+
+def test_data_sets_vary_and_default_to_the_one_that_the_model_was_trained_on(ask: Ask, work: Connection) -> None:
+    work.execute(DATASET.format(name="other", seed=3))
+    trials = ask(f'{FROM} vary config.input_data in ["digits", "other"]')
+    names = (
+        "SELECT data.dataset_id FROM delc.dataset_versions AS data JOIN delc.model_versions AS version"
+        " ON version.dataset_version_id = data.id WHERE version.id = %s"
+    )
+    assert len({value(work, names, trial["version_id"]) for trial in trials}) == 2
+    save(work, {"epochs": 1})
+    (trial,) = ask(FROM)
+    assert trial["state"] == "kept"
+
+
+def test_fresh_starts_do_not_take_the_weights(ask: Ask, work: Connection) -> None:
+    save(work, {"dataset": "digits", "epochs": 1, "start": "fresh", "learning_rate": 1e-12})
+    (trial,) = ask(FROM)
+    assert parameters(work, trial["model"])["conv1.weight"] != parameters(work, "alexnet_2@1")["conv1.weight"]
+    relation = "SELECT relation FROM delc.model_version_parents WHERE derived = %s"
+    assert value(work, relation, trial["version_id"]) == "trained anew"
+
+
+def test_samplers(ask: Ask, work: Connection) -> None:
+    for sampler, expected in (("sobol", 3), ("random", 3), ("grid", 9)):
+        save(work, {"dataset": "digits", "epochs": 1, "search": {"sampler": sampler, "samples": 3}})
+        plan = ask(f"explain {FROM} vary config.base_lr auto and config.weight_decay auto(0.001, 0.1)")
+        assert {row["source"]: row["detail"] for row in plan}["trials"] == str(expected)
+    save(work, {"dataset": "digits", "epochs": 1, "search": {"trials": 5}})
+    plan = ask(f"explain {FROM} vary config.base_lr in log_range(0.001, 1, 10) and config.batch_size in [16, 32]")
+    assert {row["source"]: row["detail"] for row in plan}["trials"] == "5"
+
+
+def test_what_was_thrown_away_stays_in_the_log_without_its_weights(ask: Ask, work: Connection) -> None:
+    versions = value(work, "SELECT count(*) FROM delc.model_versions")
+    trials = ask(f'{FROM} vary config.base_lr in [0.1, 0.0001, 0.00001] keep top(1, m["loss"], 9)')
+    assert value(work, "SELECT count(*) FROM delc.model_versions") == versions + 1
+    logged = rows(
+        work,
+        "SELECT trial.number, trial.state, trial.hyperparameters, trial.iterations, run.outcome, run.operation"
+        " FROM delc.trials AS trial JOIN delc.runs AS run ON run.id = trial.run_id ORDER BY trial.number",
+    )
+    assert logged[1:] == [
+        (2, "stopped at iteration 3", {"base_lr": 0.0001}, 3, "succeeded", "trial"),
+        (3, "stopped at iteration 3", {"base_lr": 0.00001}, 3, "succeeded", "trial"),
+    ]
+    curve = "SELECT array_agg(epoch ORDER BY epoch) FROM delc.metrics WHERE run_id = %s AND metric = 'accuracy'"
+    assert value(work, curve, trials[1]["run_id"]) == [1, 2, 3]
+
+
+def test_what_was_only_made_to_be_tried_goes_with_its_trials(ask: Ask, work: Connection) -> None:
+    versions = value(work, "SELECT count(*) FROM delc.model_versions")
+    made = 'construct n from m where m.name like "alexnet\\_%" mutate m["conv1"].insert = TANH'
+    trials = ask(f'evaluate t from ({made}) with config = "c" keep top(1, t["loss"], 2)')
+    assert [trial["state"] for trial in trials].count("kept") == 1
+    # The kept model, and the one that it was made from.
+    assert value(work, "SELECT count(*) FROM delc.model_versions") == versions + 2
+
+
+def test_evaluate_nests(ask: Ask) -> None:
+    inner = f'{FROM} vary config.base_lr in [0.1, 0.001] keep top(1, m["loss"], 3)'
+    (made,) = ask(f'construct n from ({inner}) mutate m["relu1"].delete')
+    assert made["source"] == "alexnet_2-m@1"
+
+
+def test_no_model_and_no_data(ask: Ask, work: Connection) -> None:
+    assert ask('evaluate m from (select a where a.name = "none") with config = "c"') == []
+    (sliced,) = ask('slice s from m where m.name = "alexnet_1" mutate s.input = m["conv2"] and s.output = m["fc7"]')
+    save(work, {"epochs": 1})
+    error = failure(
+        work, "SELECT delc.dql(%s)", f'evaluate m from (select a where a.title = "{sliced["model"]}") with config = "c"'
+    )
+    assert 'nothing says what to train "alexnet_1-s@1" on' in message(error)
+
+
+def test_kept_models_are_named_as_the_query_says(ask: Ask) -> None:
+    (trial,) = ask(f'{FROM} as "$name tuned"')
+    assert trial["model"] == "alexnet_2 tuned@1"

@@ -1,0 +1,120 @@
+"""Queries within transactions: rolled back, cancelled, seen by other sessions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from support.alexnets import DATASET, DIGITS, train
+from support.cluster import Cluster, Connection
+from support.sessions import STOPS_WITHIN_SECONDS, running, wait_for_progress
+from support.workplace import rows, value
+
+CONFIG = 'SELECT delc.save_config(\'c\', \'{"dataset": "digits", "batch_size": 1}\')'
+LONG = (
+    'select delc.dql(\'evaluate m from (select a) with config = "c" vary config.lr auto keep top(1, m["loss"], 2000)\')'
+)
+
+
+@pytest.fixture
+def database(fresh_database: str, fresh_db: Connection) -> Iterator[str]:
+    for statement in (DIGITS, DATASET.format(name="digits", seed=0), train("alexnet_1"), CONFIG):
+        fresh_db.execute(statement)
+    return fresh_database
+
+
+def counts(db: Connection) -> list[int]:
+    tables = ("models", "model_versions", "layers", "snapshots", "parameters", "runs", "metrics", "trials", "queries")
+    return [value(db, f"SELECT count(*) FROM delc.{table}") for table in tables]
+
+
+def test_a_rollback_leaves_nothing(database: str, cluster: Cluster, fresh_db: Connection) -> None:
+    before = counts(fresh_db)
+    with cluster.connect(database, autocommit=False) as session:
+        session.execute("SELECT delc.save_query('q', 'select m')")
+        session.execute("SELECT delc.dql('construct n from m mutate m[\"conv1\"].insert = RELU')")
+        session.execute('SELECT delc.dql(\'evaluate t from "q" with config = "c" keep top(1, t.loss, 1)\')')
+        session.rollback()
+    assert counts(fresh_db) == before
+
+
+def test_a_plan_leaves_nothing(database: str, fresh_db: Connection) -> None:
+    before = counts(fresh_db)
+    made = 'construct n from m mutate m["conv1"].insert = RELU'
+    plan = fresh_db.execute(
+        "SELECT source, detail FROM delc.dql(%s, dry_run => true)",
+        [f'evaluate t from ({made}) with config = "c" vary config.lr in [0.1, 0.01] keep top(1, t["loss"], 9)'],
+    ).fetchall()
+    assert plan[:4] == [
+        ("construct n", "1 network to build"),
+        ("alexnet_1@1", "alexnet_1-n: relu1 (relu) after conv1"),
+        ("evaluate t", "1 model: alexnet_1-n@1"),
+        ("config.lr", "2 values: 0.1, 0.01"),
+    ]
+    assert dict(plan)["iterations"] == "12 at most; 18 were every trial trained to the end"
+    assert counts(fresh_db) == before
+
+
+def test_trials_read_what_the_caller_has_not_committed(database: str, cluster: Cluster) -> None:
+    with cluster.connect(database, autocommit=False) as session:
+        session.execute(DATASET.format(name="mine", seed=9))
+        session.execute("SET delc.trial_workers = 2")
+        mine = '{"dataset": "mine", "batch_size": 1, "search": {"stopping": "none"}}'
+        session.execute("SELECT delc.save_config('mine', %s)", [mine])
+        query = (
+            'evaluate m from (select a) with config = "mine" vary config.lr in [0.001, 0.0001] keep top(1, m.loss, 60)'
+        )
+        plan = dict(rows(session, "SELECT source, detail FROM delc.dql(%s, true)", query))
+        assert plan["processes"] == "2, one thread each; they read the rows that this session sees"
+        states = rows(session, "SELECT state FROM delc.dql(%s)", query)
+        assert states == [("kept",), ("finished",)]
+        session.rollback()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cancel_ends_all_trials(database: str, cluster: Cluster, fresh_db: Connection, workers: int) -> None:
+    before = counts(fresh_db)
+    with running(cluster, database, LONG, f"SET delc.trial_workers = {workers}") as query:
+        seen = wait_for_progress(fresh_db, query, "%trials done, %running%")
+        assert seen["operation"] == "dql"
+        assert seen["epochs"] == 2000
+        assert len(worker_processes(query.pid)) == (workers if workers > 1 else 0)
+        started = time.monotonic()
+        fresh_db.execute("SELECT pg_cancel_backend(%s)", [query.pid])
+        error = query.ended()
+        assert time.monotonic() - started < STOPS_WITHIN_SECONDS
+        assert isinstance(error, psycopg.errors.QueryCanceled)
+        assert worker_processes(query.pid) == []
+    assert counts(fresh_db)[:5] == before[:5]
+    outcome = rows(fresh_db, "SELECT outcome FROM delc.runs WHERE operation = 'dql'")
+    assert outcome == [("cancelled",)]
+
+
+def test_the_end_of_the_session_ends_its_trials(database: str, cluster: Cluster, fresh_db: Connection) -> None:
+    with running(cluster, database, LONG, "SET delc.trial_workers = 2") as query:
+        wait_for_progress(fresh_db, query, "%running%")
+        assert len(worker_processes(query.pid)) == 2
+        fresh_db.execute("SELECT pg_terminate_backend(%s)", [query.pid])
+        query.ended()
+        assert worker_processes(query.pid) == []
+
+
+def worker_processes(parent: int) -> list[str]:
+    """The processes that a server process has started and that still run."""
+    with (
+        open(f"/proc/{parent}/task/{parent}/children", encoding="ascii")
+        if is_there(parent)
+        else open("/dev/null") as file
+    ):
+        return file.read().split()
+
+
+def is_there(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/stat", encoding="ascii"):
+            return True
+    except FileNotFoundError:
+        return False

@@ -2,10 +2,9 @@
 
 bench_dql.py [--versions 10000] [--part select|evaluate]
 
-select: a synthetic catalog, versions of 20 to 100 layers each with 5 epochs of metrics and lineage in lines of ten; every
-published form of select, and others, must answer within 100 ms. evaluate: query 4 on images of digits, against the same
-trials written by hand: a client fetches the rows, builds the networks with torch, and searches with optuna (a grid with
-its successive halving, one process).
+select: a synthetic catalog, versions of 20 to 100 layers each with 5 epochs of metrics and lineage in lines of ten;
+every published form of select, and others, must answer within 100 ms. evaluate: query 4 on images of digits, against
+the same trials written by hand: a client fetches the rows, builds the networks with torch, and searches with optuna.
 """
 
 from __future__ import annotations

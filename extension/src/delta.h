@@ -61,15 +61,12 @@ typedef enum DeltaMethod
 #define DELTA_COLUMN_SCALES 4
 #define DELTA_PREDICTORS 8		/* one byte per row; without them, copy */
 #define DELTA_TABLE 16			/* steps by the base's leading mantissa bits */
-#define DELTA_CUT 32				/* to the first planes: the checksums do not hold */
 #define DELTA_SUB_FLAGS 31
-#define DELTA_PLANES_FLAGS (DELTA_ROW_SCALES | DELTA_COLUMN_SCALES | DELTA_CUT)
+#define DELTA_PLANES_FLAGS (DELTA_ROW_SCALES | DELTA_COLUMN_SCALES)
 
 /* A tensor with shorter rows is one row. */
 #define DELTA_MIN_COLUMNS 16
 
-/* The first byte of a segment, and the only one, if there is no difference. */
-#define DELTA_SEGMENT_SAME 1
 
 /* Scales are binary logarithms in steps of a quarter. */
 #define DELTA_STEPS 4
@@ -115,10 +112,8 @@ extern void delc_delta_parse(DeltaLayout *layout, const char *bytes,
 							 int64 total, int sqlstate);
 extern void delc_delta_read(Datum value, DeltaLayout *layout);
 extern void delc_delta_write(const DeltaLayout *layout, char *bytes);
-extern struct varlena *delc_delta_first_planes(Datum value, int planes);
 extern void delc_delta_place(DeltaLayout *layout);
 extern int64 delc_delta_offset(const DeltaLayout *layout, int segment);
-extern int64 delc_delta_prefix(const DeltaLayout *layout, int planes);
 extern void delc_value_header(Datum value, DelcTensorHeader *header);
 extern void pg_attribute_noreturn() delc_delta_damaged(const char *detail);
 extern int64 delc_delta_rows(const DelcTensorHeader *header);
@@ -322,6 +317,5 @@ extern void delc_chain_drop_previous(DeltaChain *chain);
 /* ---- for SQL functions ---- */
 
 extern int	delc_delta_method(const char *name);
-extern const char *delc_delta_method_name(int method);
 
 #endif							/* DELC_DELTA_H */

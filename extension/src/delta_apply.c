@@ -98,7 +98,7 @@ check_base(const DeltaChain *chain, const DeltaLayout *layout)
 				 errmsg("the delta was made from another base than the one given"),
 				 errdetail("It was made from %s, the base given is %s.",
 						   delc_header_text(&layout->base), delc_header_text(base))));
-	if (chain->planes > 0 || (layout->flags & DELTA_CUT))
+	if (chain->planes > 0)
 		return;
 	if (chain->crc != layout->base_crc)
 		ereport(ERROR,
@@ -274,7 +274,7 @@ align(DeltaChain *chain, const DelcTensorHeader *header)
 static void
 check_result(const DeltaChain *chain, const DeltaLayout *layout)
 {
-	if (chain->planes == 0 && !(layout->flags & DELTA_CUT) && chain->crc != layout->result_crc)
+	if (chain->planes == 0 && chain->crc != layout->result_crc)
 		delc_delta_damaged("The numbers that it leads to do not have its checksum.");
 }
 

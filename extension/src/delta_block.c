@@ -15,7 +15,7 @@
 #include "delta.h"
 
 #define SEGMENT_CODED 0
-#define SEGMENT_SAME DELTA_SEGMENT_SAME
+#define SEGMENT_SAME 1
 #define SEGMENT_RAW 2
 
 #define SUB_HEADER_BYTES 5

@@ -233,48 +233,6 @@ delc_delta_offset(const DeltaLayout *layout, int segment)
 	return offset;
 }
 
-/* How much of the value holds the first planes. */
-int64
-delc_delta_prefix(const DeltaLayout *layout, int planes)
-{
-	if (layout->method == DELTA_SUB || planes <= 0 || planes >= layout->header.item_size)
-		return layout->total_bytes;
-	return delc_delta_offset(layout, planes * delta_blocks(&layout->header));
-}
-
-/*
- * The first planes of a delta of method planes or xor: the others have nothing in common with
- * the original, and its checksums do not hold.  Fetches those planes only.
- */
-struct varlena *
-delc_delta_first_planes(Datum value, int planes)
-{
-	DeltaLayout layout;
-	DeltaLayout cut;
-	struct varlena *prefix;
-	struct varlena *result;
-	int64		end;
-
-	delc_delta_read(value, &layout);
-	if (planes >= layout.header.item_size || layout.method == DELTA_SUB)
-		return PG_DETOAST_DATUM_COPY(value);
-	end = delc_delta_prefix(&layout, planes);
-	prefix = PG_DETOAST_DATUM_SLICE(value, 0, (int32) end);
-	cut = layout;
-	cut.flags |= DELTA_CUT;
-	for (int s = planes * delta_blocks(&layout.header); s < cut.segments; s++)
-		cut.length[s] = 1;
-	delc_delta_place(&cut);
-	result = palloc(VARHDRSZ + cut.total_bytes);
-	SET_VARSIZE(result, VARHDRSZ + cut.total_bytes);
-	delc_delta_write(&cut, VARDATA(result));
-	memcpy(VARDATA(result) + cut.header_bytes, VARDATA_ANY(prefix) + cut.header_bytes,
-		   end - cut.header_bytes);
-	memset(VARDATA(result) + end, DELTA_SEGMENT_SAME, cut.total_bytes - end);
-	pfree(prefix);
-	return result;
-}
-
 /* ---- write ---- */
 
 /* Given all fields but these, find the number of segments, the header's size and the total. */
@@ -324,12 +282,6 @@ delc_delta_write(const DeltaLayout *layout, char *bytes)
 /* ---- names ---- */
 
 static const char *const method_names[] = {"sub", "planes", "xor"};
-
-const char *
-delc_delta_method_name(int method)
-{
-	return method_names[method];
-}
 
 int
 delc_delta_method(const char *name)

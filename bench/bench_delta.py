@@ -1,10 +1,10 @@
 """Deltas between real checkpoints: bits per parameter and MB/s of delc.tensor_delta beside zstd, ZipNN and pcodec.
 
 The pairs are a pretrained transformer and its fine-tuned selves, and epochs of a CNN (harness/checkpoints.py). delc
-runs in the server: seconds of applying are those of restoring a chain from stored values, less those of the chain without
-its last delta. The others run here, on arrays in memory; theirs include adding the differences in numpy. All seconds
-are of the processor, one thread each, since other work on the machine would blur those of a clock. Beside the bits
-stands the entropy of the integer differences, as leading bits without context and raw bits.
+runs in the server: seconds of applying are those of restoring a chain from stored values, less those of the chain
+without its last delta. The others run here, on arrays in memory; theirs include adding the differences in numpy. All
+seconds are of the processor, one thread each, since other work on the machine would blur those of a clock. Beside the
+bits stands the entropy of the integer differences, as leading bits without context and raw bits.
 
     make bench BENCHMARKS=bench/bench_delta.py
 """

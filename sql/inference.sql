@@ -46,11 +46,13 @@ TRANSFORM FOR TYPE delc.tensor
 AS $$ return GD["delc"]("inference.embed_packed", handle) $$;
 COMMENT ON FUNCTION delc.embed_packed(integer) IS 'The activations for the row that embed() has packed.';
 
-CREATE FUNCTION delc.predict(model text, input "any") RETURNS text
+CREATE FUNCTION delc.predict(model text, input "any", reading text DEFAULT 'full') RETURNS text
 LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'delc_predict';
-COMMENT ON FUNCTION delc.predict(text, "any") IS
-'What a model says of one row: the label in its original text form; for several labels an array in text form; for regression the number. input: a whole row (columns are matched by name), an array of numbers, a vector, a tensor, or the bytes of an image: SELECT delc.predict(''churn'', c) FROM customers c.';
+COMMENT ON FUNCTION delc.predict(text, "any", text) IS
+$comment$What a model says of one row: the label in its original text form; for several labels an array in text form; for regression the number. input: a whole row (columns are matched by name), an array of numbers, a vector, a tensor, or the bytes of an image: SELECT delc.predict('churn', c) FROM customers c.
+
+reading: 'full', or how much of the parameters is read: 'progressive' gives the same labels from as few leading bits as prove them; 'probable' stops where a statistical rule finds another label unlikely; 'planes:2' gives what two planes (bytes) of each number say. See predict_rows_progressive().$comment$;
 
 CREATE FUNCTION delc.predict_value(model text, input "any") RETURNS double precision
 LANGUAGE c STABLE
@@ -70,14 +72,15 @@ AS 'MODULE_PATHNAME', 'delc_embed';
 COMMENT ON FUNCTION delc.embed(text, "any", text) IS
 'The activations of a layer for one row, flattened, as a vector to search by similarity; by default those of the layer before the last. input as for predict().';
 
-CREATE FUNCTION delc.run_prediction(model text, query text, top_k integer, key text) RETURNS void
+CREATE FUNCTION delc.run_prediction(model text, query text, top_k integer, key text, how text, tolerance double precision, detailed boolean) RETURNS void
 LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("inference.run_prediction", model, query, top_k, key)
+return GD["delc"]("inference.run_prediction", model, query, top_k, key, how, tolerance, detailed)
 $$;
-COMMENT ON FUNCTION delc.run_prediction(text, text, integer, text) IS 'Computes the predictions that predict_rows() returns.';
+COMMENT ON FUNCTION delc.run_prediction(text, text, integer, text, text, double precision, boolean) IS
+'Computes the predictions that predict_rows() and predict_rows_progressive() return.';
 
 CREATE FUNCTION delc.begin_predictions(labels text[], probabilities boolean) RETURNS void
 LANGUAGE c STRICT VOLATILE
@@ -91,9 +94,55 @@ AS 'MODULE_PATHNAME', 'delc_emit_predictions';
 COMMENT ON FUNCTION delc.emit_predictions(text, integer, bytea, bytea) IS
 'Adds k predictions for each row of a packed batch to what predict_rows() returns; called by run_prediction().';
 
-CREATE FUNCTION delc.predict_rows(model text, query text, top integer DEFAULT NULL, key_column text DEFAULT NULL)
+CREATE FUNCTION delc.emit_details(methods text[], details bytea) RETURNS void
+LANGUAGE c STRICT VOLATILE
+AS 'MODULE_PATHNAME', 'delc_emit_details';
+COMMENT ON FUNCTION delc.emit_details(text[], bytea) IS
+'How the predictions to be added next were come by; called by run_prediction().';
+
+CREATE FUNCTION delc.predict_rows(model text, query text, top integer DEFAULT NULL, key_column text DEFAULT NULL, reading text DEFAULT 'full')
 RETURNS TABLE (key text, rank integer, label text, probability double precision, value double precision)
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'delc_predict_rows';
-COMMENT ON FUNCTION delc.predict_rows(text, text, integer, text) IS
-'What a model says of each row of a query, which runs with the caller''s rights. One row for each label: its rank (1: most likely) and probability; top asks for so many, NULL for the most likely (for several labels: those with a probability above 0.5). Regression gives one row for each output: its name as label, and value. key_column: the column that identifies rows, by default the first that is no feature of the model; without one, rows are numbered.';
+COMMENT ON FUNCTION delc.predict_rows(text, text, integer, text, text) IS
+$comment$What a model says of each row of a query, which runs with the caller's rights. One row for each label: its rank (1: most likely) and probability; top asks for so many, NULL for the most likely (for several labels: those with a probability above 0.5). Regression gives one row for each output: its name as label, and value. key_column: the column that identifies rows, by default the first that is no feature of the model; without one, rows are numbered. reading: as for predict(); how each answer was come by says predict_rows_progressive().$comment$;
+
+CREATE FUNCTION delc.predict_rows_progressive(model text, query text, top integer DEFAULT NULL, key_column text DEFAULT NULL, reading text DEFAULT 'progressive', tolerance double precision DEFAULT NULL)
+RETURNS TABLE (key text, rank integer, label text, probability double precision, value double precision, planes double precision, bits integer, certified boolean, method text, margin_low double precision, margin_high double precision, error_rate double precision)
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'delc_predict_rows';
+COMMENT ON FUNCTION delc.predict_rows_progressive(text, text, integer, text, text, double precision) IS
+$comment$As predict_rows(), from as few leading bits of the parameters as the answer needs, and how it was come by: planes (bytes of each number, halves count) and bits that it is made from; certified: proven to be the answer of full precision, whatever the bits say that were not read; method: intervals, traced or refined (bounds, by what they cost), in full (everything was read, the answer is that of full precision), planes or probable. margin_low, margin_high: bounds of the smallest difference between outputs that the answer rests on; for several labels of the smallest distance of an output from zero; for regression of the number itself. Probabilities of answers that were not read in full are approximate.
+
+reading: 'progressive' (labels, ranks and sets of labels are always those of full precision); 'probable' (a margin of six standard deviations of independent uniform errors is taken for enough; error_rate is what this rule implies; not a proof); 'planes:k' (the answer from k planes, unknown bits at their mean; nothing is certified); 'full'. tolerance: numbers of a regression are certified to within it; without one they are read in full.
+
+What was read, and why, says progressive_reading().$comment$;
+
+CREATE FUNCTION delc.progressive_reading()
+RETURNS TABLE (model text, planes double precision, bits integer, method text, rows bigint, bytes bigint, chunks bigint, stored_bytes bigint, remark text)
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("inference.progressive_reading")
+$$;
+COMMENT ON FUNCTION delc.progressive_reading() IS
+$comment$What the last call of this session with a reading other than full has read: a row for each depth and method with the rows that were settled so; bytes and chunks of TOAST tables (of 1,996 bytes each) that the call had read of the parameters by then, those for finding the planes among them; stored_bytes: what all parameters take. Planes that an earlier call of the session has read are kept and not read again. remark: why everything was read, if so.$comment$;
+
+CREATE FUNCTION delc.plane_directory(value delc.tensor, OUT dtype text, OUT stored bigint, OUT ends bigint[], OUT bits bigint[], OUT chunks integer)
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_tensor_plane_directory';
+COMMENT ON FUNCTION delc.plane_directory(delc.tensor) IS
+'How the planes of a stored tensor lie: its dtype and bytes, where each plane ends, how many leading bits of each number are known with it, and the chunks of a TOAST table that were read to know this.';
+
+CREATE FUNCTION delc.stored_part(value delc.tensor, start bigint, length bigint, OUT bytes bytea, OUT chunks integer)
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_tensor_stored_part';
+COMMENT ON FUNCTION delc.stored_part(delc.tensor, bigint, bigint) IS
+'Bytes of a stored tensor as they are, and how many chunks of a TOAST table were read for them.';
+
+CREATE FUNCTION delc.tensor_of_prefix(prefix bytea, stored bigint, planes integer) RETURNS delc.tensor
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'delc_tensor_of_prefix';
+COMMENT ON FUNCTION delc.tensor_of_prefix(bytea, bigint, integer) IS
+'The tensor with the first planes only, as planes() gives it, from the first bytes of the stored value and its size.';

@@ -40,6 +40,7 @@ REVOKE EXECUTE ON FUNCTION
     delc.run_prediction,
     delc.begin_predictions,
     delc.emit_predictions,
+    delc.emit_details,
     delc.define_row_layout
 FROM delc_user;
 

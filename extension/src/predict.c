@@ -338,11 +338,16 @@ PG_FUNCTION_INFO_V1(delc_predict_value);
 PG_FUNCTION_INFO_V1(delc_predict_probability);
 PG_FUNCTION_INFO_V1(delc_embed);
 
-/* predict(model text, input "any") → text */
+/* predict(model text, input "any", reading text) → text */
 Datum
 delc_predict(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(predict_input(fcinfo, "predict_packed", ""));
+	char	   *reading;
+
+	if (PG_ARGISNULL(2))
+		null_argument("reading");
+	reading = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	PG_RETURN_DATUM(predict_input(fcinfo, "predict_packed", strcmp(reading, "full") == 0 ? "" : reading));
 }
 
 /* predict_value(model text, input "any") → double precision */

@@ -6,6 +6,8 @@
  */
 #include "pack.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "materialize.h"
 #include "miscadmin.h"
@@ -14,6 +16,21 @@
 #include "utils/memutils.h"
 
 #define PREDICTION_COLUMNS 5
+#define DETAILED_COLUMNS 12
+#define RUN_ARGUMENTS 7
+#define DETAILED_ARGUMENT 6
+
+/* How each prediction of the current batch was come by: predict_rows_progressive() alone. */
+typedef struct PredictionDetail
+{
+	int32		bits;
+	int32		method;			/* its place among the sink's methods */
+	int32		certified;
+	int32		unused;
+	double		low;
+	double		high;
+	double		error_rate;		/* NaN: none */
+} PredictionDetail;
 
 /* Where the predictions of the running call go; calls may nest. */
 typedef struct PredictionSink
@@ -23,6 +40,10 @@ typedef struct PredictionSink
 	Datum	   *labels;
 	int			labels_count;
 	bool		probabilities;	/* scores are probabilities, else values */
+	bool		detailed;		/* the rows have columns for details */
+	Datum	   *methods;
+	int			methods_count;
+	bytea	   *details;		/* of the current batch */
 	struct PredictionSink *outer;
 } PredictionSink;
 
@@ -40,25 +61,35 @@ require_sink(void)
 
 PG_FUNCTION_INFO_V1(delc_predict_rows);
 
-/* predict_rows(model text, query text, top_k integer, key text) → (key, rank, label, probability, value) */
+/*
+ * predict_rows(model text, query text, top_k integer, key text, reading text)
+ * → (key, rank, label, probability, value); with a tolerance as sixth argument
+ * predict_rows_progressive(…), which says more of each prediction.
+ */
 Datum
 delc_predict_rows(PG_FUNCTION_ARGS)
 {
-	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID};
+	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, FLOAT8OID, BOOLOID};
 	PredictionSink here = {0};
 	FmgrInfo	run;
-	LOCAL_FCINFO(call, 4);
+	LOCAL_FCINFO(call, RUN_ARGUMENTS);
 
 	here.result = begin_materialized_set(fcinfo);
 	here.context = CurrentMemoryContext;
 	here.outer = sink;
-	fmgr_info(LookupFuncName(list_make2(makeString("delc"), makeString("run_prediction")), 4, types, false), &run);
-	InitFunctionCallInfoData(*call, &run, 4, InvalidOid, NULL, NULL);
-	for (int i = 0; i < 4; i++)
+	here.detailed = here.result->setDesc->natts == DETAILED_COLUMNS;
+	fmgr_info(LookupFuncName(list_make2(makeString("delc"), makeString("run_prediction")),
+							 RUN_ARGUMENTS, types, false), &run);
+	InitFunctionCallInfoData(*call, &run, RUN_ARGUMENTS, InvalidOid, NULL, NULL);
+	for (int i = 0; i < RUN_ARGUMENTS; i++)
 	{
-		call->args[i].value = PG_GETARG_DATUM(i);
-		call->args[i].isnull = PG_ARGISNULL(i);
+		bool		given = i < PG_NARGS();
+
+		call->args[i].value = given ? PG_GETARG_DATUM(i) : (Datum) 0;
+		call->args[i].isnull = given ? PG_ARGISNULL(i) : true;
 	}
+	call->args[DETAILED_ARGUMENT].value = BoolGetDatum(here.detailed);
+	call->args[DETAILED_ARGUMENT].isnull = false;
 
 	sink = &here;
 	PG_TRY();
@@ -104,11 +135,64 @@ require_bytes(const bytea *data, Size expected, const char *what)
 				 errmsg("%s has %zu bytes, expected %zu", what, VARSIZE_ANY_EXHDR(data), expected)));
 }
 
-static void
-put_prediction(PredictionSink *current, const Packer *packer, int64 row, int rank, int32 code, double score)
+PG_FUNCTION_INFO_V1(delc_emit_details);
+
+/*
+ * emit_details(methods text[], details bytea): how the predictions of the next
+ * emit_predictions() were come by, a PredictionDetail for each.
+ */
+Datum
+delc_emit_details(PG_FUNCTION_ARGS)
 {
-	Datum		values[PREDICTION_COLUMNS] = {0};
-	bool		nulls[PREDICTION_COLUMNS] = {false, false, false, true, true};
+	PredictionSink *current = require_sink();
+	MemoryContext old = MemoryContextSwitchTo(current->context);
+	bool	   *nulls;
+
+	if (current->details != NULL)
+		pfree(current->details);
+	current->details = DatumGetByteaPCopy(PG_GETARG_DATUM(1));
+	deconstruct_array(DatumGetArrayTypePCopy(PG_GETARG_DATUM(0)), TEXTOID, -1, false, TYPALIGN_INT,
+					  &current->methods, &nulls, &current->methods_count);
+	for (int i = 0; i < current->methods_count; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("method %d is NULL", i + 1)));
+	MemoryContextSwitchTo(old);
+	PG_RETURN_VOID();
+}
+
+static void
+set_number(Datum *values, bool *nulls, int column, double number)
+{
+	values[column] = Float8GetDatum(number);
+	nulls[column] = isnan(number);
+}
+
+/* planes, bits, certified, method, margin_low, margin_high, error_rate */
+static void
+detail_columns(const PredictionSink *current, int64 prediction, Datum *values, bool *nulls)
+{
+	PredictionDetail detail;
+
+	memcpy(&detail, VARDATA(current->details) + prediction * sizeof(detail), sizeof(detail));
+	if (detail.method < 0 || detail.method >= current->methods_count)
+		elog(ERROR, "method %d is not known", detail.method);
+	values[5] = Float8GetDatum(detail.bits / 8.0);
+	values[6] = Int32GetDatum(detail.bits);
+	values[7] = BoolGetDatum(detail.certified != 0);
+	values[8] = current->methods[detail.method];
+	set_number(values, nulls, 9, detail.low);
+	set_number(values, nulls, 10, detail.high);
+	set_number(values, nulls, 11, detail.error_rate);
+}
+
+static void
+put_prediction(PredictionSink *current, const Packer *packer, int64 prediction, int64 row, int rank, int32 code,
+			   double score)
+{
+	Datum		values[DETAILED_COLUMNS] = {0};
+	bool		nulls[DETAILED_COLUMNS] = {false, false, false, true, true};
 	int			score_column = current->probabilities ? 3 : 4;
 
 	if (packer->keys != NULL && packer->keys[row] != NULL)
@@ -121,6 +205,8 @@ put_prediction(PredictionSink *current, const Packer *packer, int64 row, int ran
 	values[2] = current->labels[code];
 	values[score_column] = Float8GetDatum(score);
 	nulls[score_column] = false;
+	if (current->detailed)
+		detail_columns(current, prediction, values, nulls);
 	tuplestore_putvalues(current->result->setResult, current->result->setDesc, values, nulls);
 }
 
@@ -148,6 +234,14 @@ delc_emit_predictions(PG_FUNCTION_ARGS)
 				 errmsg("there is no batch to which the predictions belong")));
 	require_bytes(codes, (Size) packer->rows * k * sizeof(int32), "codes");
 	require_bytes(scores, (Size) packer->rows * k * sizeof(double), "scores");
+	if (current->detailed)
+	{
+		if (current->details == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the predictions have no details")));
+		require_bytes(current->details, (Size) packer->rows * k * sizeof(PredictionDetail), "details");
+	}
 
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "delc prediction", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(row_context);
@@ -161,7 +255,7 @@ delc_emit_predictions(PG_FUNCTION_ARGS)
 		if (code >= current->labels_count)
 			elog(ERROR, "prediction %d has no label", code);
 		if (code >= 0)
-			put_prediction(current, packer, i / k, (int) (i % k) + 1, code, score);
+			put_prediction(current, packer, i, i / k, (int) (i % k) + 1, code, score);
 		if (i % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(row_context);

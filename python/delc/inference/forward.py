@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from delc.features import RowLayout
+from delc.features import FittedFeatures, RowLayout
 from delc.models.loaded import LoadedModel
 from delc.server import interrupts, packing, settings
 from delc.server.batches import PackedBatch
@@ -36,17 +36,32 @@ class Outputs:
     logits: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """One batch: its rows as packed, and the network's inputs by name."""
+
+    portal: str
+    batch: PackedBatch
+    inputs: dict[str, torch.Tensor]
+
+
 def outputs(model: LoadedModel, query: str, layout: RowLayout) -> Iterator[Outputs]:
     """The outputs for all rows of the query, which runs with the caller's rights."""
-    encoder = model.features.encoder(layout)
-    with packing.Reader(query, layout.pack, batch_rows(model), widths=layout.widths) as reader:
+    for found in inputs(model.features, model.built.activation_bytes(1), query, layout):
+        yield Outputs(found.portal, found.batch, model.built.module(found.inputs))
+
+
+def inputs(features: FittedFeatures, activation_bytes: int, query: str, layout: RowLayout) -> Iterator[Inputs]:
+    """The inputs for all rows of the query, in the batches that any prediction of these rows is made in."""
+    encoder = features.encoder(layout)
+    with packing.Reader(query, layout.pack, batch_rows(features, activation_bytes), widths=layout.widths) as reader:
         for batch in reader:
             interrupts.check()
-            yield Outputs(reader.portal, batch, model.built.module(encoder.encode(batch)))
+            yield Inputs(reader.portal, batch, encoder.encode(batch))
 
 
-def batch_rows(model: LoadedModel) -> int:
-    """Rows in a batch, from what inputs and activations take."""
-    inputs = sum(math.prod(spec.shape) * LARGEST_NUMBER for spec in model.features.input_specs().values())
+def batch_rows(features: FittedFeatures, activation_bytes: int) -> int:
+    """Rows in a batch, from what inputs and activations of a row take."""
+    input_bytes = sum(math.prod(spec.shape) * LARGEST_NUMBER for spec in features.input_specs().values())
     batch_bytes = min(BATCH_BYTES, settings.memory_limit_bytes() // BATCH_SHARE)
-    return max(FEWEST_ROWS, min(MOST_ROWS, batch_bytes // max(model.built.activation_bytes(1), inputs, 1)))
+    return max(FEWEST_ROWS, min(MOST_ROWS, batch_bytes // max(activation_bytes, input_bytes, 1)))

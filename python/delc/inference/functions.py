@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from delc.datasets.identifiers import split_identifiers
-from delc.features.fitted_target import Regression
+from delc.features import FittedFeatures
+from delc.features.fitted_target import Regression, target_from_json
 from delc.inference import row
-from delc.inference.forward import outputs
-from delc.inference.outputs import ranked, scores, text_of
+from delc.inference.forward import inputs, outputs
+from delc.inference.outputs import Codes, Scores, ranked, scores, text_of
+from delc.inference.progressive import answering, details, precision
 from delc.models import loaded, versions
-from delc.models.loaded import LoadedModel
 from delc.server import queries, settings, threads
 from delc.server.batches import QueryColumn
 from delc.server.errors import InvalidParameter, unknown
@@ -27,7 +28,15 @@ def prepare_prediction(model: str, names: Sequence[str], types: Sequence[str], a
 def predict_packed(handle: int) -> str:
     """The prediction for the packed row, as text."""
     prediction = row.of_handle(handle)
+    if prediction.argument:
+        return _predict_reading(prediction)
     return text_of(prediction.model.target, prediction.logits())
+
+
+def _predict_reading(prediction: row.RowPrediction) -> str:
+    """The prediction from a part of the parameters; the argument says which."""
+    found = answering.answering(prediction.version, prediction.argument)
+    return text_of(found.target, found.answer(prediction.inputs()).outputs)
 
 
 def predict_value_packed(handle: int) -> float:
@@ -62,8 +71,16 @@ def embed_packed(handle: int) -> Any:
     return row.as_float32(module.activations(prediction.inputs(), layer))
 
 
-def run_prediction(model: str, query: str, top: int | None, key_column: str | None) -> None:
-    """Gives the predictions for a query's rows to the running ``predict_rows``."""
+def run_prediction(
+    model: str,
+    query: str,
+    top: int | None,
+    key_column: str | None,
+    how: str | None,
+    tolerance: float | None,
+    detailed: bool,
+) -> None:
+    """Gives the predictions for a query's rows to the running ``predict_rows`` or ``predict_rows_progressive``."""
     if query is None:
         raise InvalidParameter("the query is NULL", hint="Give one for the rows, such as 'SELECT * FROM …'.")
     if split_identifiers(query, ".") is not None:
@@ -74,40 +91,66 @@ def run_prediction(model: str, query: str, top: int | None, key_column: str | No
         )
     if top is not None and top < 1:
         raise InvalidParameter(f"top is {top}, but must be at least 1")
+    chosen = precision.parse(how)
+    precision.check_tolerance(tolerance)
     threads.use(settings.threads())
-    found = loaded.load(versions.resolve(model))
-    if top is not None and isinstance(found.target, Regression):
+    version = versions.resolve(model)
+    whole = loaded.load(version) if chosen.full and not detailed else None
+    features = whole.features if whole else FittedFeatures.from_json(version.features)
+    target = whole.target if whole else target_from_json(version.target)
+    if top is not None and isinstance(target, Regression):
         raise InvalidParameter(
-            f'top is {top}, but model "{found.version}" predicts numbers, which have no order',
+            f'top is {top}, but model "{version}" predicts numbers, which have no order',
             hint="Leave top away: every output is a row.",
         )
     columns = queries.describe(query)
-    keys = [key_column] if key_column is not None else default_key(found, columns)
-    layout = found.features.layout_for(columns, keys=keys)
+    keys = [key_column] if key_column is not None else default_key(features, columns)
+    layout = features.layout_for(columns, keys=keys)
     with queries.as_owner():
         queries.execute(
             "SELECT delc.begin_predictions($1, $2)",
-            queries.typed(list(found.target.labels), "text[]"),
-            not isinstance(found.target, Regression),
+            queries.typed(list(target.labels), "text[]"),
+            not isinstance(target, Regression),
         )
-    for part in outputs(found, query, layout):
-        codes, values = ranked(found.target, part.logits, top)
+    if whole:
+        for computed in outputs(whole, query, layout):
+            _emit(computed.portal, *ranked(target, computed.logits, top))
+        return
+    found = answering.answering(version, how or "", top, tolerance)
+    for part in inputs(features, found.model.resolved.activation_bytes(1), query, layout):
+        answers = found.answer(part.inputs)
+        codes, values = ranked(target, answers.outputs, top)
         with queries.as_owner():
             queries.execute(
-                "SELECT delc.emit_predictions($1, $2, $3, $4)",
-                part.portal,
-                queries.typed(codes.shape[1], "integer"),
-                np.ascontiguousarray(codes, dtype=np.int32).tobytes(),
-                np.ascontiguousarray(values, dtype=np.float64).tobytes(),
+                "SELECT delc.emit_details($1, $2)",
+                queries.typed(list(details.METHODS), "text[]"),
+                details.packed(answers, found.error_rates, codes.shape[1]),
             )
+        _emit(part.portal, codes, values)
 
 
-def default_key(model: LoadedModel, columns: Sequence[QueryColumn]) -> list[str]:
+def _emit(portal: str, codes: Codes, values: Scores) -> None:
+    with queries.as_owner():
+        queries.execute(
+            "SELECT delc.emit_predictions($1, $2, $3, $4)",
+            portal,
+            queries.typed(codes.shape[1], "integer"),
+            np.ascontiguousarray(codes, dtype=np.int32).tobytes(),
+            np.ascontiguousarray(values, dtype=np.float64).tobytes(),
+        )
+
+
+def progressive_reading() -> Iterator[dict[str, Any]]:
+    """The rows that ``delc.progressive_reading`` returns."""
+    return answering.last_report()
+
+
+def default_key(features: FittedFeatures, columns: Sequence[QueryColumn]) -> list[str]:
     """The first column that the model does not read, if there is one; a lone array may go by another name."""
-    features = {column.planned.name for column in model.features.columns}
-    others = [column.name for column in columns if column.name not in features]
-    if len(features) == 1 and not features & {column.name for column in columns}:
-        layout = model.features.layout_for(columns)
+    names = {column.planned.name for column in features.columns}
+    others = [column.name for column in columns if column.name not in names]
+    if len(names) == 1 and not names & {column.name for column in columns}:
+        layout = features.layout_for(columns)
         taken = {slot.name for slot in layout.slots.values()}
         others = [name for name in others if name not in taken]
     return others[:1]

@@ -13,7 +13,7 @@ import _delc
 import numpy as np
 import torch
 
-from delc.features import RowLayout
+from delc.features import FittedFeatures, RowLayout
 from delc.features.encoding import FeatureEncoder
 from delc.features.layout import Slot
 from delc.models import loaded, versions
@@ -69,7 +69,7 @@ def prepare(model: str, names: Sequence[str], types: Sequence[str], argument: st
     if key not in _handles:
         threads.use(settings.threads())
         columns = [QueryColumn(name, type_name) for name, type_name in zip(names, types, strict=True)]
-        prediction = _prepared(loaded.load(version), columns, argument)
+        prediction = _prepared(version, columns, argument)
         _forget_forms(prediction.handle - KEPT_FORMS)
         _predictions[prediction.handle] = prediction
         _handles[key] = prediction.handle
@@ -88,8 +88,9 @@ def of_handle(handle: int) -> RowPrediction:
     return _predictions[handle]
 
 
-def _prepared(model: LoadedModel, columns: list[QueryColumn], argument: str) -> RowPrediction:
-    layout = _layout(model, columns)
+def _prepared(version: ModelVersion, columns: list[QueryColumn], argument: str) -> RowPrediction:
+    features = FittedFeatures.from_json(version.features)
+    layout = _layout(features, columns)
     with queries.as_owner():
         handle = queries.value(
             "SELECT delc.define_row_layout($1, $2, $3, $4)", *packing.layout_parameters(layout.pack, layout.widths)
@@ -101,15 +102,15 @@ def _prepared(model: LoadedModel, columns: list[QueryColumn], argument: str) -> 
         groups=[packing.group_array(buffer, dtype, width) for buffer, dtype, width, _ in groups],
         shapes=[shape for _, _, _, shape in groups],
     )
-    return RowPrediction(model.version, argument, handle, model.features.encoder(layout), batch)
+    return RowPrediction(version, argument, handle, features.encoder(layout), batch)
 
 
-def _layout(model: LoadedModel, columns: list[QueryColumn]) -> RowLayout:
-    features = [column.planned for column in model.features.columns]
+def _layout(features: FittedFeatures, columns: list[QueryColumn]) -> RowLayout:
+    planned = [column.planned for column in features.columns]
     lone_value = len(columns) == 1 and columns[0].name == ""
-    if lone_value and all(feature.kind in SCALAR_KINDS for feature in features):
-        return _numbers_in_order(columns[0], [feature.name for feature in features])
-    return model.features.layout_for(columns)
+    if lone_value and all(feature.kind in SCALAR_KINDS for feature in planned):
+        return _numbers_in_order(columns[0], [feature.name for feature in planned])
+    return features.layout_for(columns)
 
 
 def _numbers_in_order(column: QueryColumn, names: list[str]) -> RowLayout:

@@ -40,18 +40,28 @@ _kept: OrderedDict[int, LoadedModel] = OrderedDict()
 
 def load(version: ModelVersion) -> LoadedModel:
     """The version with the parameters of its snapshot, from memory where the session has it."""
-    model = _kept.get(version.snapshot_id)
-    if model is None:
-        model = _read(version)
-        _kept[version.snapshot_id] = model
-        _make_room()
+    if version.snapshot_id not in _kept:
+        return keep(version, parameters.load(version.snapshot_id))
     _kept.move_to_end(version.snapshot_id)
+    return _kept[version.snapshot_id]
+
+
+def held(version: ModelVersion) -> bool:
+    """Whether the session has the version in memory."""
+    return version.snapshot_id in _kept
+
+
+def keep(version: ModelVersion, state: Mapping[str, torch.Tensor]) -> LoadedModel:
+    """The version with these parameters, which are all of its snapshot; the session has it from now on."""
+    model = _made(version, state)
+    _kept[version.snapshot_id] = model
+    _make_room()
     return model
 
 
-def _read(version: ModelVersion) -> LoadedModel:
+def _made(version: ModelVersion, state: Mapping[str, torch.Tensor]) -> LoadedModel:
     features = FittedFeatures.from_json(version.features)
-    built = restore(Network.parse(version.network), features.input_specs(), parameters.load(version.snapshot_id))
+    built = restore(Network.parse(version.network), features.input_specs(), state)
     built.module.requires_grad_(False)  # without it, every prediction would record a graph
     return LoadedModel(version, built, features, target_from_json(version.target), built.module.without_hooks())
 

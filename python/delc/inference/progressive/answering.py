@@ -1,0 +1,169 @@
+"""Answers of a stored model with a reading other than full: for the batches of a query, or for one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from delc.features.fitted_target import FittedTarget, target_from_json
+from delc.inference.progressive import precision, probable
+from delc.inference.progressive.decisions import Decision, decision_for, exact_evidence
+from delc.inference.progressive.methods import Inputs
+from delc.inference.progressive.precision import Precision
+from delc.inference.progressive.settling import IN_FULL, Answers, Settler
+from delc.inference.progressive.stored import StoredModel, open_model, planes_error
+from delc.models.versions import ModelVersion
+from delc.server import interrupts
+
+NONE_CERTIFIED = torch.nan
+
+
+@dataclass
+class Step:
+    """Rows that were settled at one depth with one method, and what the call had read by then."""
+
+    rows: int
+    bytes: int
+    chunks: int
+
+
+@dataclass
+class Report:
+    """What a call has read."""
+
+    model: str
+    stored_bytes: int
+    steps: dict[tuple[int, str], Step] = field(default_factory=dict)
+    remark: str | None = None
+
+
+_last: list[Report] = []
+
+
+@dataclass
+class Answering:
+    """Answers batches of a version with a chosen precision. ``error_rates`` (rows,): of the last batch, NaN without."""
+
+    model: StoredModel
+    chosen: Precision
+    decision: Decision
+    target: FittedTarget
+    report: Report
+    settler: Settler
+    started: tuple[int, int]
+    error_rates: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def answer(self, inputs: Inputs) -> Answers:
+        """The answers for a batch of inputs."""
+        rows = len(next(iter(inputs.values())))
+        self.error_rates = torch.full((rows,), torch.nan, dtype=torch.float64)
+        found = self._answer(inputs, rows)
+        self._count(found)
+        return found
+
+    def _answer(self, inputs: Inputs, rows: int) -> Answers:
+        if self.chosen.kind == precision.FULL:
+            if not self.model.complete:
+                self.model.read_all()
+            return self._all(self.model.full()(inputs), IN_FULL, self.model.all_bits)
+        if self.chosen.kind == precision.PROGRESSIVE:
+            if not self.model.bits and not self.model.complete:
+                self.model.budget.earn(0.0, self.model.stored_bytes)
+                self.model.deepen()
+            return self.settler.answer(inputs)
+        if self.chosen.kind == precision.PROBABLE:
+            return self._probable(inputs)
+        self.model.read_to(self.chosen.bits)
+        return self._all(self.model.approximate(self.chosen.bits)(inputs), precision.PLANES, self.chosen.bits)
+
+    def _all(self, outputs: torch.Tensor, method: str, bits: int) -> Answers:
+        """Answers that are all come by in one way; margins are those of the outputs."""
+        rows = len(outputs)
+        exact = exact_evidence(self.decision, outputs)
+        certified = torch.zeros(rows, dtype=torch.bool)
+        low = exact.low if method == IN_FULL else torch.full_like(exact.low, NONE_CERTIFIED)
+        high = exact.high if method == IN_FULL else torch.full_like(exact.high, NONE_CERTIFIED)
+        return Answers(outputs, certified, torch.full((rows,), bits), [method] * rows, low, high)
+
+    def _probable(self, inputs: Inputs) -> Answers:
+        """Reads on until the rule is content with all rows."""
+        if not self.model.bits and not self.model.complete:
+            self.model.deepen()
+        reason = self.model.missing or self.decision.possible
+        if reason is not None and not self.model.complete:
+            self.report.remark = f"read in full at once: {reason}"
+            self.model.read_all()
+        answers: Answers | None = None
+        open_rows = torch.arange(len(next(iter(inputs.values()))))
+        while len(open_rows) and not self.model.complete:
+            guess = self.model.middle()(inputs)
+            if answers is None:
+                answers = self._all(guess.clone(), precision.PROBABLE, self.model.bits)
+            some = {name: value[open_rows] for name, value in inputs.items()}
+            evidence, rates = probable.judge(
+                self.model.boxed(), some, guess[open_rows], self.decision, interrupts.check
+            )
+            done = open_rows[evidence.proven]
+            answers.outputs[done], answers.bits[done] = guess[done], self.model.bits
+            answers.low[done], answers.high[done] = evidence.low[evidence.proven], evidence.high[evidence.proven]
+            self.error_rates[done] = rates[evidence.proven]
+            open_rows = open_rows[~evidence.proven]
+            if len(open_rows):
+                self.model.deepen()
+        if len(open_rows):
+            full = self._all(self.model.full()(inputs), IN_FULL, self.model.all_bits)
+            if answers is None:
+                return full
+            answers.outputs[open_rows], answers.bits[open_rows] = full.outputs[open_rows], full.bits[open_rows]
+            answers.low[open_rows], answers.high[open_rows] = full.low[open_rows], full.high[open_rows]
+            for row in open_rows.tolist():
+                answers.method[row] = IN_FULL
+        assert answers is not None
+        return answers
+
+    def _count(self, answers: Answers) -> None:
+        for bits, method in zip(answers.bits.tolist(), answers.method, strict=True):
+            step = self.report.steps.setdefault((bits, method), Step(0, *self._read_by_now(bits)))
+            step.rows += 1
+        self.report.remark = self.settler.remark or self.report.remark
+
+    def _read_by_now(self, bits: int) -> tuple[int, int]:
+        """Bytes and chunks that this call has read up to that depth."""
+        depths = self.model.read_at
+        found = depths.get(bits) or (self.model.reading.bytes, self.model.reading.chunks)
+        return max(0, found[0] - self.started[0]), max(0, found[1] - self.started[1])
+
+
+def answering(version: ModelVersion, how: str, top: int | None = None, tolerance: float | None = None) -> Answering:
+    """Ready to answer for a version; ``InvalidParameter`` for a reading or tolerance that is not allowed."""
+    chosen = precision.parse(how)
+    precision.check_tolerance(tolerance)
+    model, read_before = open_model(version)
+    if chosen.kind == precision.PLANES and (problem := planes_error(model, chosen.bits)) is not None:
+        raise problem
+    target = target_from_json(version.target)
+    decision = decision_for(target, top, tolerance)
+    report = Report(str(version), model.stored_bytes)
+    settler = Settler(model, decision, model.budget, interrupts.check)
+    _last[:] = [report]
+    return Answering(model, chosen, decision, target, report, settler, read_before)
+
+
+def last_report() -> Iterator[dict[str, Any]]:
+    """The rows that ``delc.progressive_reading`` returns."""
+    for report in _last:
+        for (bits, method), step in sorted(report.steps.items()):
+            yield {
+                "model": report.model,
+                "planes": bits / 8,
+                "bits": bits,
+                "method": method,
+                "rows": step.rows,
+                "bytes": step.bytes,
+                "chunks": step.chunks,
+                "stored_bytes": report.stored_bytes,
+                "remark": report.remark,
+            }

@@ -1,0 +1,90 @@
+"""Parameters of which only the leading bits are known: each lies in a box around a centre.
+
+A floating-point number with its low bits unknown lies between the number that has zeros there and the one that has
+ones. The number with a one followed by zeros is the centre; the distance to the end with zeros is the radius, a power
+of two. Both are float32 without rounding (unknown bits of a float64 are rounded outwards).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from delc.server.errors import InvalidData
+
+_EXPONENT_BITS = {torch.float16: 5, torch.bfloat16: 8, torch.float32: 8, torch.float64: 11}
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@dataclass(frozen=True)
+class Box:
+    """centre - radius <= parameter <= centre + radius, element by element; ``radius`` None: known exactly."""
+
+    centre: torch.Tensor
+    radius: torch.Tensor | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether every bit is known."""
+        return self.radius is None
+
+    def wide(self) -> torch.Tensor:
+        """The centre as float64."""
+        return self.centre.double()
+
+    def spread(self) -> torch.Tensor:
+        """The radius as float64; zeros where the parameter is known exactly."""
+        return torch.zeros_like(self.centre, dtype=torch.float64) if self.radius is None else self.radius.double()
+
+    def largest(self) -> torch.Tensor:
+        """The largest magnitude that each element may have, float64."""
+        size = self.wide().abs()
+        return size if self.radius is None else size + self.radius.double()
+
+
+Boxes = Mapping[str, Box]
+
+
+def box_of_prefix(prefix: torch.Tensor, known_bits: int) -> Box:
+    """The box of a tensor whose bits below the ``known_bits`` leading ones are unknown, and zero in ``prefix``.
+
+    Integers are kept only where they are known in full. Infinite or NaN parameters: the box is not finite, see
+    ``require_finite``.
+    """
+    bits = prefix.element_size() * 8
+    unknown = bits - known_bits
+    if unknown <= 0:
+        return Box(prefix)
+    if not prefix.is_floating_point():
+        raise ValueError(f"{known_bits} bits of {prefix.dtype} say nothing of its value")
+    half = 1 << (unknown - 1)
+    pattern = prefix.contiguous().view(_INTEGERS[prefix.element_size()])
+    centre = (pattern | half).view(prefix.dtype)
+    if prefix.dtype == torch.float64:
+        return _rounded_outwards(prefix, centre)
+    centre = centre.float()
+    return Box(centre, (centre - prefix.float()).abs())
+
+
+def _rounded_outwards(prefix: torch.Tensor, centre: torch.Tensor) -> Box:
+    """A float64's box for the float32 that it becomes: rounding moves it by half a unit at most."""
+    rounded = centre.float()
+    radius = (centre - prefix).abs() + (rounded.double() - centre).abs()
+    wider = radius * (1 + 2.0**-20) + centre.abs() * 2.0**-23 + 2.0**-149
+    return Box(rounded, wider.float())
+
+
+def require_finite(name: str, box: Box, known_bits: int) -> None:
+    """Raises ``InvalidData`` for a parameter with numbers that are infinite or NaN: nothing can be bounded then."""
+    if not box.centre.is_floating_point() or known_bits <= _EXPONENT_BITS.get(box.centre.dtype, 8):
+        return  # bits that are still unknown decide whether a number is infinite
+    if bool(torch.isfinite(box.centre).all()):
+        return
+    count = int((~torch.isfinite(box.centre)).sum())
+    raise InvalidData(
+        f'parameter "{name}" has {count} numbers that are infinite or NaN',
+        detail="Progressive answers are certified with bounds, and these numbers have none.",
+        hint="Predict with reading => 'full'.",
+    )

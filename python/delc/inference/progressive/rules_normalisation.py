@@ -1,0 +1,164 @@
+"""Normalisation: by stored statistics (batch norm) or by those of the row itself (layer, group, instance, RMS norm)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from delc.inference.progressive import rounding
+from delc.inference.progressive.boxes import Box
+from delc.inference.progressive.rules_arithmetic import multiplied
+from delc.inference.progressive.stages import (
+    REFUSALS,
+    Affine,
+    Bounds,
+    Incoming,
+    LayerView,
+    Pull,
+    Stage,
+    numbers,
+    rule,
+)
+
+FEW = 16
+"""Roundings of a handful of operations, generously."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale and a shift of each channel, as parameters: float64, shaped to broadcast over (rows, *shape)."""
+
+    low: torch.Tensor
+    high: torch.Tensor
+    shift: torch.Tensor
+    shift_spread: torch.Tensor
+
+    @staticmethod
+    def of(layer: LayerView, shape: Sequence[int]) -> Scale:
+        """From the boxes "weight" and "bias", where the layer has them."""
+        weight, bias = layer.boxes.get("weight"), layer.boxes.get("bias")
+        one, none = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        centre, spread = (one, none) if weight is None else _shaped(weight, shape)
+        shift, shift_spread = (none, none) if bias is None else _shaped(bias, shape)
+        return Scale(centre - spread, centre + spread, shift, shift_spread)
+
+
+def _shaped(box: Box, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    return box.wide().reshape(*shape), box.spread().reshape(*shape)
+
+
+@rule("batch_norm1d", "batch_norm2d", "batch_norm3d")
+def batch_norm(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
+    """(x - mean) weight / sqrt(variance + eps) + bias, with all four known to lie in boxes."""
+    arriving = numbers(inputs[0])
+    shape = [1, -1, *[1] * (arriving.low.dim() - 2)]
+    scale = Scale.of(layer, shape)
+    mean, mean_spread = _shaped(layer.boxes["running_mean"], shape)
+    variance, variance_spread = _shaped(layer.boxes["running_var"], shape)
+    least = (variance - variance_spread).clamp(min=0) + layer.arguments["eps"]
+    inverse = Bounds((variance + variance_spread + layer.arguments["eps"]).rsqrt(), least.rsqrt())
+    factor = Bounds(*multiplied(Bounds(scale.low, scale.high), inverse))
+    middle, largest = factor.centre, factor.magnitude
+    distance = arriving.magnitude + mean.abs() + mean_spread
+    noise = (
+        factor.radius * torch.maximum((arriving.low - mean).abs(), (arriving.high - mean).abs())
+        + largest * mean_spread
+        + scale.shift_spread
+        + rounding.gamma(FEW) * (largest * distance + scale.shift.abs() + scale.shift_spread)
+        + FEW * rounding.TINY * (1 + distance + largest)
+    )
+    spread = noise + middle.abs() * arriving.radius
+    affine: Affine = lambda centres: (centres[0] - mean) * middle + scale.shift  # noqa: E731
+    bounds = Bounds.around((arriving.centre - mean) * middle + scale.shift, spread)
+    return Stage(bounds, noise, affine, (lambda lines, rows: lines * middle,))
+
+
+def _statistics_refusal(layer: LayerView) -> str | None:
+    own = not layer.arguments["track_running_stats"]
+    return "it normalises by the statistics of the rows that are predicted together" if own else None
+
+
+def _instance_refusal(layer: LayerView) -> str | None:
+    return "it keeps running statistics" if layer.arguments["track_running_stats"] else None
+
+
+for _dimensions in "123":
+    REFUSALS[f"batch_norm{_dimensions}d"] = _statistics_refusal
+    REFUSALS[f"instance_norm{_dimensions}d"] = _instance_refusal
+
+
+@rule("layer_norm", "rms_norm")
+def over_last(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
+    """Over the last dimensions of a row."""
+    arriving = numbers(inputs[0])
+    covered = layer.arguments["normalized_shape"]
+    groups = [*arriving.low.shape[: arriving.low.dim() - len(covered)], math.prod(covered)]
+    eps = layer.arguments["eps"]
+    return normalised(arriving, groups, eps, Scale.of(layer, [1, *covered]), centred=layer.kind == "layer_norm")
+
+
+@rule("group_norm", "instance_norm1d", "instance_norm2d", "instance_norm3d")
+def over_channels(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
+    """Over groups of channels of a row."""
+    arriving = numbers(inputs[0])
+    rows, channels = arriving.low.shape[:2]
+    count = layer.arguments["num_groups"] if layer.kind == "group_norm" else channels
+    groups = [rows, count, arriving.low[0].numel() // count]
+    shape = [1, -1, *[1] * (arriving.low.dim() - 2)]
+    return normalised(arriving, groups, layer.arguments["eps"], Scale.of(layer, shape), centred=True)
+
+
+def normalised(arriving: Bounds, groups: Sequence[int], eps: float, scale: Scale, *, centred: bool) -> Stage:
+    """(x - mean) / sqrt(mean square of that + eps), times a scale, plus a shift; over the last dimension of ``groups``.
+
+    The norm of a vector in a box around c with radii r lies within |r| of that of c; taking the mean away shortens it
+    at most. float32's error of the variance is bounded for the worst way to compute it: the mean of squares less the
+    square of the mean.
+    """
+    shape, terms = arriving.low.shape, groups[-1]
+    centre, radius = arriving.centre.reshape(*groups), arriving.radius.reshape(*groups)
+    magnitude = arriving.magnitude.reshape(*groups)
+    error = rounding.gamma(terms + FEW)
+
+    def away(values: torch.Tensor) -> torch.Tensor:
+        return values - values.mean(-1, keepdim=True) if centred else values
+
+    apart, apart_radius = away(centre), radius + (radius.mean(-1, keepdim=True) if centred else 0.0)
+    largest = magnitude.amax(-1, keepdim=True)
+    loss = (error * largest if centred else 0.0) + FEW * rounding.TINY * (1 + largest)
+    distance = apart.abs() + apart_radius + loss
+    norm, off = apart.norm(dim=-1, keepdim=True), radius.norm(dim=-1, keepdim=True) + math.sqrt(terms) * loss
+    slack = 4 * error * magnitude.square().mean(-1, keepdim=True) + FEW * rounding.TINY
+    most = (norm + off).square() / terms + slack + eps
+    least = ((norm - off).clamp(min=0).square() / terms - slack).clamp(min=0) + eps
+    inverse = Bounds(most.rsqrt() * (1 - error), least.rsqrt() * (1 + error))
+    factor = Bounds(*multiplied(_spread_out(scale, groups, shape), inverse))
+    middle, size = factor.centre.reshape(shape), factor.magnitude.reshape(shape)
+    rounded = rounding.gamma(FEW) * (
+        size * (distance + largest).reshape(shape) + scale.shift.abs() + scale.shift_spread
+    )
+    noise = (
+        factor.radius.reshape(shape) * distance.reshape(shape)
+        + size * torch.as_tensor(loss).expand(distance.shape).reshape(shape)
+        + scale.shift_spread
+        + rounded
+        + FEW * rounding.TINY * (1 + size)
+    )
+    spread = noise + middle.abs() * apart_radius.reshape(shape)
+    affine: Affine = lambda centres: away(centres[0].reshape(*groups)).reshape(shape) * middle + scale.shift  # noqa: E731
+
+    def pull(lines: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        scaled = (lines * middle[rows]).reshape(len(lines), *groups[1:])
+        return away(scaled).reshape(lines.shape)  # taking the mean away is its own transposed
+
+    found: Pull = pull
+    return Stage(Bounds.around(apart.reshape(shape) * middle + scale.shift, spread), noise, affine, (found,))
+
+
+def _spread_out(scale: Scale, groups: Sequence[int], shape: torch.Size) -> Bounds:
+    """The scale of every number, in groups."""
+    one = torch.ones(shape, dtype=torch.float64)
+    return Bounds((one * scale.low).reshape(*groups), (one * scale.high).reshape(*groups))

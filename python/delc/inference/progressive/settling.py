@@ -1,0 +1,229 @@
+"""Answers for batches of rows: rows that are proven leave, and more bits are read for the others.
+
+Rows that no bound settles get what full precision says, computed for the whole batch as full precision does it: the
+same rows in one product, so the same numbers to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from delc.inference.progressive import costs, methods
+from delc.inference.progressive.decisions import Decision, exact_evidence
+from delc.inference.progressive.methods import Inputs, Method
+from delc.inference.progressive.propagation import Boxed, Check, do_nothing
+
+IN_FULL = "in full"
+
+Forward = Callable[[Inputs], torch.Tensor]
+
+
+class Source(Protocol):
+    """A model of which the leading bits are read, and more when asked for."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of each number that are known now."""
+
+    @property
+    def all_bits(self) -> int:
+        """Bits of each number that are stored."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them are."""
+
+    @property
+    def missing(self) -> str | None:
+        """Why nothing can be certified for this model, or None."""
+
+    @property
+    def flops(self) -> int:
+        """Of one row's forward pass."""
+
+    @property
+    def unread_bytes(self) -> int:
+        """Stored bytes that were not read yet."""
+
+    def deepen(self) -> None:
+        """Reads the next plane or half plane."""
+
+    def read_all(self) -> None:
+        """Reads everything that is left."""
+
+    def boxed(self) -> Boxed:
+        """The network with its parameters' boxes."""
+
+    def middle(self) -> Forward:
+        """The network with the middles of the boxes."""
+
+    def full(self) -> Forward:
+        """The network as it is stored; everything was read."""
+
+
+@dataclass
+class Answers:
+    """Of a batch. ``outputs`` (rows, outputs) are those of full precision where ``method`` is "in full", otherwise
+    those of the middles of the boxes. ``low``, ``high`` (rows, k): the smallest margin, or the numbers.
+    """
+
+    outputs: torch.Tensor
+    certified: torch.Tensor
+    bits: torch.Tensor
+    method: list[str]
+    low: torch.Tensor
+    high: torch.Tensor
+
+
+@dataclass
+class Settler:
+    """Settles batches of one call after another; ``remark`` says why everything was read, if so."""
+
+    source: Source
+    decision: Decision
+    budget: costs.Budget
+    check: Check = do_nothing
+    remark: str | None = None
+    settled: dict[tuple[int, str], int] = field(default_factory=dict)
+    _hopeless: set[tuple[int, Method]] = field(default_factory=set)
+    _crossing: float = 0.0
+
+    def answer(self, inputs: Inputs) -> Answers:
+        """The answers for a batch."""
+        rows = len(next(iter(inputs.values())))
+        self.budget.earn(self.source.flops * rows)
+        open_rows = torch.arange(rows)
+        answers: Answers | None = None
+        if self.source.complete:
+            self.remark = self.remark or "the session holds the model in full"
+        self._give_up_early()
+        while len(open_rows) and not self.source.complete:
+            guess = self.source.middle()(inputs) if answers is None else self._guess(answers, inputs, open_rows)
+            if answers is None:
+                answers = self._blank(guess)
+            open_rows = self._at_this_depth(inputs, answers, open_rows)
+            if len(open_rows):
+                self._deepen()
+        if len(open_rows):
+            answers = self._in_full(inputs, answers, open_rows)
+        assert answers is not None
+        for bits, method in zip(answers.bits.tolist(), answers.method, strict=True):
+            self.settled[(bits, method)] = self.settled.get((bits, method), 0) + 1
+        return answers
+
+    def _give_up_early(self) -> None:
+        reason = self.source.missing or self.decision.possible
+        if reason is not None and not self.source.complete:
+            self.remark = f"read in full at once: {reason}"
+            self.source.read_all()
+
+    def _deepen(self) -> None:
+        if self.budget.left <= 0:
+            self.remark = "read in full: bounds had taken as much time as they may"
+            self.source.read_all()
+        else:
+            self.source.deepen()
+
+    def _guess(self, answers: Answers, inputs: Inputs, open_rows: torch.Tensor) -> torch.Tensor:
+        """Better guesses for the open rows, from the bits that were read since."""
+        better = self.source.middle()(methods.some(inputs, open_rows))
+        answers.outputs[open_rows] = better
+        return better
+
+    def _blank(self, guess: torch.Tensor) -> Answers:
+        evidence = exact_evidence(self.decision, guess)
+        rows = len(guess)
+        nothing = torch.full(evidence.low.shape, torch.nan, dtype=torch.float64)
+        return Answers(
+            guess.clone(),
+            torch.zeros(rows, dtype=torch.bool),
+            torch.zeros(rows, dtype=torch.int64),
+            [""] * rows,
+            nothing,
+            nothing.clone(),
+        )
+
+    def _at_this_depth(self, inputs: Inputs, answers: Answers, open_rows: torch.Tensor) -> torch.Tensor:
+        """Tries the methods in order; returns the rows that stay open."""
+        self._crossing = 0.0
+        for method in Method:
+            depth = (self.source.bits, method)
+            if len(open_rows) and depth not in self._hopeless:
+                open_rows, worthwhile = self._in_portions(method, inputs, answers, open_rows)
+                if not worthwhile:
+                    self._hopeless.add(depth)
+        return open_rows
+
+    def _in_portions(
+        self, method: Method, inputs: Inputs, answers: Answers, open_rows: torch.Tensor
+    ) -> tuple[torch.Tensor, bool]:
+        """Tries a method on more and more rows, as long as it settles them and there is time; returns the rows that
+        stay open, and whether the method is worth being tried at this depth again.
+
+        Where a dear method leaves a row open, the next bits are read in any case, and make all the others cheap.
+        """
+        seconds = self._seconds(method, answers.outputs.shape[1])
+        cheap = seconds * len(open_rows) <= costs.CHEAP * self.budget.left
+        size, rest = len(open_rows) if cheap else costs.PROBE, open_rows
+        left: list[torch.Tensor] = []
+        took = 0.0
+        while len(rest):
+            # Small portions mostly take the time that any takes, so what they took is no rate.
+            if self.budget.left <= 0 or max(took, seconds * min(size, len(rest))) > self.budget.left:
+                return torch.cat([*left, rest]), False
+            portion, rest = rest[:size], rest[size:]
+            unsettled, took = self._try(method, inputs, answers, portion)
+            left.append(unsettled)
+            enough = costs.WORTHWHILE if method is Method.INTERVALS else 1.0
+            if len(portion) - len(unsettled) < enough * len(portion):
+                return torch.cat([*left, rest]), False
+            size *= costs.GROWTH
+        return torch.cat(left), True
+
+    def _seconds(self, method: Method, outputs: int) -> float:
+        """What a method is expected to take for one row."""
+        passes: float = costs.INTERVAL_PASSES
+        if method is not Method.INTERVALS:
+            passes += 1 + outputs
+        if method is Method.REFINED:
+            passes += self._crossing / 2
+        return passes * self.source.flops / costs.BOUND_FLOPS
+
+    def _try(self, method: Method, inputs: Inputs, answers: Answers, rows: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """The rows that stay open, and the seconds it took."""
+        before = self.budget.spent
+        with self.budget.spending():
+            found = methods.attempt(
+                self.source.boxed(),
+                method,
+                methods.some(inputs, rows),
+                answers.outputs[rows],
+                self.decision,
+                self.check,
+            )
+        proven = found.evidence.proven
+        done = rows[proven]
+        answers.certified[done] = True
+        answers.bits[done] = self.source.bits
+        answers.low[done], answers.high[done] = found.evidence.low[proven], found.evidence.high[proven]
+        for row in done.tolist():
+            answers.method[row] = methods.NAMES[method]
+        self._crossing = found.crossing
+        return rows[~proven], self.budget.spent - before
+
+    def _in_full(self, inputs: Inputs, answers: Answers | None, open_rows: torch.Tensor) -> Answers:
+        self.remark = self.remark or "read in full: some rows were not settled by fewer bits"
+        outputs = self.source.full()(inputs)
+        if answers is None:
+            answers = self._blank(outputs)
+        exact = exact_evidence(self.decision, outputs[open_rows])
+        answers.outputs[open_rows] = outputs[open_rows]
+        answers.bits[open_rows] = self.source.all_bits
+        answers.low[open_rows], answers.high[open_rows] = exact.low, exact.high
+        for row in open_rows.tolist():
+            answers.method[row] = IN_FULL
+        return answers

@@ -1,0 +1,324 @@
+"""The parameters of a snapshot, plane by plane from the relations; what was read is kept and never read again.
+
+Parameters are read as the extension's owner, as all predictions do.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from delc.features import FittedFeatures
+from delc.inference.progressive import costs
+from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
+from delc.inference.progressive.fill import filled
+from delc.inference.progressive.propagation import Boxed, boxed
+from delc.inference.progressive.settling import Forward
+from delc.models import loaded, parameters
+from delc.models.versions import ModelVersion
+from delc.networks import BuiltNetwork, Network, restore
+from delc.networks.resolution import ResolvedNetwork, resolve
+from delc.server import interrupts, queries, settings
+from delc.server.errors import InvalidParameter
+
+SMALL = 8192
+"""Values that take at most so many stored bytes (biases, statistics, last layers) are read whole: the pages are fetched
+anyway, and what is known exactly tightens all bounds.
+"""
+
+LEAST_BITS = 16
+"""Fewer settle nothing: of one byte, even the exponent is not known."""
+
+ALL_BITS = 32
+"""Of the float32 that networks compute in."""
+
+MEMORY_SHARE = 4
+"""Planes that are kept take at most this part of the memory limit."""
+
+
+@dataclass
+class StoredTensor:
+    """A parameter, or a chunk of one: where its planes end, and the stored bytes that were read so far."""
+
+    name: str
+    chunk: int
+    shape: tuple[int, ...]
+    dtype: str
+    stored: int
+    ends: list[int]
+    bits: list[int]
+    row_version: str
+    planes: int = 0
+    prefix: bytes = b""
+
+    @property
+    def large(self) -> bool:
+        """Whether it pays to read only a part of it; integers are read whole."""
+        return self.stored > SMALL and "float" in self.dtype
+
+    def planes_for(self, bits: int) -> int:
+        """Planes that hold so many bits, and no more; small values whole, and at least one."""
+        if not self.large:
+            return len(self.bits)
+        return max(1, sum(known <= bits for known in self.bits))
+
+
+@dataclass
+class Reading:
+    """What was read: bytes of stored values, chunks of TOAST tables."""
+
+    bytes: int = 0
+    chunks: int = 0
+
+
+@dataclass
+class StoredModel:
+    """A version of which the leading bits are read; see ``settling.Source``."""
+
+    version: ModelVersion
+    features: FittedFeatures
+    resolved: ResolvedNetwork
+    tensors: list[StoredTensor]
+    reading: Reading
+    budget: costs.Budget = field(default_factory=costs.Budget)
+    bits: int = 0
+    read_at: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Bytes and chunks that had been read when so many bits were known."""
+    _missing: list[str | None] = field(default_factory=list)
+    _net: Boxed | None = None
+    _middle: BuiltNetwork | None = None
+    _approximate: dict[int, BuiltNetwork] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is known, because it was read or because the session had it."""
+        return loaded.held(self.version) or all(tensor.planes == len(tensor.bits) for tensor in self.tensors)
+
+    @property
+    def depths(self) -> list[int]:
+        """The numbers of leading bits at which planes of large parameters end."""
+        found = {bits for tensor in self.tensors if tensor.large for bits in tensor.bits}
+        most = max((tensor.bits[-1] for tensor in self.tensors if "float" in tensor.dtype), default=ALL_BITS)
+        return sorted(bits for bits in found | {most} if bits >= min(LEAST_BITS, most))
+
+    @property
+    def all_bits(self) -> int:
+        """Bits of each number that are stored."""
+        return self.depths[-1]
+
+    @property
+    def missing(self) -> str | None:
+        """Why nothing can be certified."""
+        if not self._missing:
+            self._missing.append(boxed(self.resolved.network, {}).missing)
+        return self._missing[0]
+
+    @property
+    def flops(self) -> int:
+        """Of one row's forward pass."""
+        return self.resolved.flops(1)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What all parameters take."""
+        return sum(tensor.stored for tensor in self.tensors)
+
+    @property
+    def unread_bytes(self) -> int:
+        """What was not read of it."""
+        if self.complete:
+            return 0
+        return self.stored_bytes - sum(len(tensor.prefix) for tensor in self.tensors)
+
+    def deepen(self) -> None:
+        """Reads the next plane or half plane of every large parameter."""
+        self.read_to(next((depth for depth in self.depths if depth > self.bits), self.depths[-1]))
+
+    def read_all(self) -> None:
+        """Reads everything that is left."""
+        self.read_to(self.depths[-1])
+
+    def read_to(self, bits: int) -> None:
+        """Reads so many leading bits of every parameter, as far as planes end there."""
+        while not all(self._read(tensor, tensor.planes_for(bits)) for tensor in self.tensors):
+            self.forget()
+            self.read_at.clear()
+            self.read_directories()
+        self.bits = max(self.bits, bits)
+        self.read_at[self.bits] = (self.reading.bytes, self.reading.chunks)
+        self._net = self._middle = None
+        self._approximate.clear()
+        make_room(self)
+
+    def _read(self, tensor: StoredTensor, planes: int) -> bool:
+        """Reads a tensor up to so many planes; False where it was stored anew since its directory was read."""
+        if planes <= tensor.planes:
+            return True
+        interrupts.check()
+        start, end = len(tensor.prefix), tensor.ends[planes - 1]
+        with queries.as_owner():
+            found = queries.row(_STORED_PART, *self._place(tensor), start, end - start, tensor.row_version)
+        if found is None:
+            return False
+        tensor.prefix += found["bytes"]
+        tensor.planes = planes
+        self.reading.bytes += end - start
+        self.reading.chunks += found["chunks"]
+        return True
+
+    def read_directories(self) -> None:
+        """Where the planes of every parameter lie."""
+        with queries.as_owner():
+            found = queries.rows(_DIRECTORIES, self.version.snapshot_id)
+        self.tensors = [
+            StoredTensor(
+                row["name"],
+                row["chunk"],
+                tuple(row["shape"]),
+                row["dtype"],
+                row["stored"],
+                row["ends"],
+                row["bits"],
+                row["row_version"],
+            )
+            for row in found
+        ]
+        self.reading.chunks += sum(row["chunks"] for row in found)
+
+    def forget(self) -> None:
+        """Drops the planes that are kept."""
+        for tensor in self.tensors:
+            tensor.planes, tensor.prefix = 0, b""
+        self.bits = 0
+        self._net = self._middle = None
+
+    def _place(self, tensor: StoredTensor) -> tuple[Any, ...]:
+        return self.version.snapshot_id, tensor.name, queries.typed(tensor.chunk, "integer")
+
+    def prefixes(self, bits: int | None = None) -> dict[str, tuple[torch.Tensor, int]]:
+        """Every parameter with its unknown bits zero, and the number of bits that are known, by name; as if no more
+        than so many had been read.
+        """
+        parts: dict[str, list[torch.Tensor]] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        known: dict[str, int] = {}
+        for tensor in self.tensors:
+            interrupts.check()
+            planes = tensor.planes if bits is None else min(tensor.planes, tensor.planes_for(bits))
+            value = queries.value(_OF_PREFIX, tensor.prefix, tensor.stored, queries.typed(planes, "integer"))
+            parts.setdefault(tensor.name, []).append(torch.as_tensor(value))
+            shapes[tensor.name] = tensor.shape
+            known_bits = tensor.bits[planes - 1]
+            known[tensor.name] = min(known.get(tensor.name, known_bits), known_bits)
+        return {name: (parameters.joined(found, shapes[name]), known[name]) for name, found in parts.items()}
+
+    def boxes(self) -> dict[str, Box]:
+        """The boxes of all parameters. ``InvalidData`` where one is infinite or NaN."""
+        found = {}
+        for name, (prefix, known_bits) in self.prefixes().items():
+            found[name] = box_of_prefix(prefix, known_bits)
+            require_finite(name, found[name], known_bits)
+        return found
+
+    def boxed(self) -> Boxed:
+        """The network with its parameters' boxes."""
+        if self._net is None:
+            self._net = boxed(self.resolved.network, self.boxes())
+        return self._net
+
+    def middle(self) -> Forward:
+        """The network with the middles of the boxes."""
+        if self._middle is None:
+            boxes = {
+                f"{layer.name}.{name}": box.centre for layer in self.boxed().layers for name, box in layer.boxes.items()
+            }
+            self._middle = self._restored(boxes)
+        return self._middle.module
+
+    def approximate(self, bits: int) -> Forward:
+        """The network made from so many leading bits, with unknown ones at their likely place."""
+        if bits not in self._approximate:
+            values = {}
+            for name, (prefix, known_bits) in self.prefixes(bits).items():
+                values[name] = filled(prefix, box_of_prefix(prefix, known_bits), known_bits)
+            self._approximate[bits] = self._restored(values)
+        return self._approximate[bits].module
+
+    def _restored(self, state: dict[str, torch.Tensor]) -> BuiltNetwork:
+        built = restore(self.resolved.network, self.features.input_specs(), state)
+        built.module.requires_grad_(False)
+        return built
+
+    def full(self) -> Forward:
+        """The network as it is stored, which the session keeps from then on as any that it has loaded."""
+        if not loaded.held(self.version):
+            state = {name: value.clone() for name, (value, _) in self.prefixes().items()}
+            loaded.keep(self.version, state)
+            self.forget()
+        return loaded.load(self.version).built.module
+
+
+_models: OrderedDict[int, StoredModel] = OrderedDict()
+
+
+def open_model(version: ModelVersion) -> tuple[StoredModel, tuple[int, int]]:
+    """The version, with what the session has read of it, and the bytes and chunks read before. Directories of planes
+    are read the first time.
+    """
+    model = _models.get(version.snapshot_id)
+    before = (0, 0) if model is None else (model.reading.bytes, model.reading.chunks)
+    if model is None:
+        features = FittedFeatures.from_json(version.features)
+        resolved = resolve(Network.parse(version.network), features.input_specs())
+        model = StoredModel(version, features, resolved, [], Reading())
+        model.read_directories()
+        _models[version.snapshot_id] = model
+    _models.move_to_end(version.snapshot_id)
+    return model, before
+
+
+def make_room(used: StoredModel) -> None:
+    """Forgets the planes of models that were used least recently, where they take too much memory together."""
+    limit = settings.memory_limit_bytes() // MEMORY_SHARE
+    while len(_models) > 1 and sum(_held_bytes(model) for model in _models.values()) > limit:
+        oldest = next(iter(_models))
+        if _models[oldest] is used:
+            break
+        del _models[oldest]
+
+
+def _held_bytes(model: StoredModel) -> int:
+    return sum(len(tensor.prefix) for tensor in model.tensors)
+
+
+def planes_error(model: StoredModel, bits: int) -> InvalidParameter | None:
+    """Why the model's parameters cannot be read to so many bits, or None."""
+    ends = sorted({known for tensor in model.tensors if "float" in tensor.dtype for known in tensor.bits})
+    if not ends or bits in ends:
+        return None
+    allowed = ", ".join(f"'planes:{known / 8:g}'" for known in ends)
+    return InvalidParameter(
+        f'the parameters of "{model.version}" cannot be read to {bits / 8:g} planes',
+        detail=f"Their planes end at {allowed}.",
+        hint="Halves are there where parameters were stored with delc.compress(…, halves => true).",
+    )
+
+
+_DIRECTORIES = """
+    SELECT parameter.name, parameter.chunk, parameter.shape, directory.dtype, directory.stored, directory.ends,
+           directory.bits, directory.chunks, parameter.ctid::text || ' ' || parameter.xmin::text AS row_version
+    FROM delc.parameters AS parameter, LATERAL delc.plane_directory(parameter.value) AS directory
+    WHERE parameter.snapshot_id = $1 ORDER BY parameter.name, parameter.chunk
+"""
+
+_STORED_PART = """
+    SELECT part.bytes, part.chunks
+    FROM delc.parameters AS parameter, LATERAL delc.stored_part(parameter.value, $4, $5) AS part
+    WHERE parameter.snapshot_id = $1 AND parameter.name = $2 AND parameter.chunk = $3
+        AND parameter.ctid::text || ' ' || parameter.xmin::text = $6
+"""
+
+_OF_PREFIX = "SELECT delc.tensor_of_prefix($1, $2, $3)"

@@ -29,3 +29,14 @@ return GD["delc"]("evaluation.diff_predictions", a, b, data, split, key_column, 
 $$;
 COMMENT ON FUNCTION delc.diff_predictions(text, text, text, text, text, double precision) IS
 $comment$The rows on which two versions of models disagree: the label that each predicts (several labels as an array in text form) and its probability, or for regression the output and both values where they are further apart than tolerance. data: a data set (name or name@version) and its split (NULL for all rows), or a query, which runs with the caller's rights. key_column: the column that identifies rows; by default the data set's key, otherwise as for predict_rows().$comment$;
+
+CREATE FUNCTION delc.archive_report(model text, data text, split text DEFAULT NULL)
+RETURNS TABLE (scheme text, bytes bigint, share double precision, metric text, value double precision, agreement double precision, largest_change double precision)
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("evaluation.archive_report", model, data, split)
+$$;
+COMMENT ON FUNCTION delc.archive_report(text, text, text) IS
+$comment$What rounding the parameters of a version would save, and what it would cost, measured on a data set or query; nothing is changed. A row for each scheme: bytes in the archive and their share of exact ones, accuracy, f1 or r2, the share of rows with the same answer, and the largest change of a number. Schemes: float16, bfloat16; fixed(k), multiples of one power of two for each tensor; uniform(k) and distribution(k), 2^k values for each tensor, evenly spread or by the distribution of its numbers. delc.round_snapshots() does it.$comment$;

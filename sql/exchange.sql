@@ -88,28 +88,34 @@ $$;
 COMMENT ON FUNCTION delc.import_parameters(text, text, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
 'Stores the parameters that a query gives as a new version of a model, and returns the version. The query runs with the caller''s rights; its rows are (name text, value delc.tensor), and for parameters in pieces chunk integer (from 0) and shape bigint[] (of the whole), ordered by name and chunk. Few rows are in memory at a time. The other arguments are those of import_state_dict().';
 
-CREATE FUNCTION delc.guard_parameters() RETURNS trigger
-LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION delc.insert_parameter() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    stored bigint;
 BEGIN
     IF NOT EXISTS (
         SELECT FROM delc.snapshots AS snapshot
         WHERE snapshot.id = NEW.snapshot_id
             AND NOT EXISTS (SELECT FROM delc.model_versions AS version WHERE version.id = snapshot.version_id)
-    ) AND NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'MEMBER') THEN
+    ) THEN
         RAISE insufficient_privilege USING
             MESSAGE = format('snapshot %s takes no parameters', NEW.snapshot_id),
             HINT = 'Begin an import with delc.begin_import() in the same transaction.';
     END IF;
+    INSERT INTO delc.stored_tensors (value, dtype, elements, checksum)
+    VALUES (NEW.value, delc.dtype(NEW.value), delc.elements(NEW.value), delc.checksum(NEW.value)) RETURNING id INTO stored;
+    INSERT INTO delc.snapshot_parameters (snapshot_id, name, chunk, shape, learnable, tensor_id)
+    VALUES (NEW.snapshot_id, NEW.name, coalesce(NEW.chunk, 0), NEW.shape, NEW.learnable, stored);
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION delc.guard_parameters() IS
+COMMENT ON FUNCTION delc.insert_parameter() IS
 'Lets parameters into a snapshot until its version is made, so that they can come by COPY; a version never changes.';
 
-CREATE TRIGGER guard_parameters BEFORE INSERT ON delc.parameters FOR EACH ROW EXECUTE FUNCTION delc.guard_parameters();
-COMMENT ON TRIGGER guard_parameters ON delc.parameters IS 'Only the snapshot of an import that is under way takes parameters.';
+CREATE TRIGGER insert_parameter INSTEAD OF INSERT ON delc.parameters FOR EACH ROW EXECUTE FUNCTION delc.insert_parameter();
+COMMENT ON TRIGGER insert_parameter ON delc.parameters IS 'Only the snapshot of an import that is under way takes parameters.';
 
 CREATE FUNCTION delc.begin_import() RETURNS bigint
 LANGUAGE plpython3u VOLATILE
@@ -141,15 +147,6 @@ return GD["delc"]("exchange.finish_import", *args)
 $$;
 COMMENT ON FUNCTION delc.finish_import(bigint, text, text, integer[], text[], text[], jsonb, text, text[], text, text) IS
 'Makes a new version of a model of the parameters that were copied into the snapshot of begin_import(), and returns the version. The other arguments are those of import_state_dict().';
-
-CREATE FUNCTION delc.find_snapshot(model text) RETURNS bigint
-LANGUAGE plpython3u STABLE
-AS $$
-if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("exchange.find_snapshot", model)
-$$;
-COMMENT ON FUNCTION delc.find_snapshot(text) IS
-'The snapshot (delc.snapshots) that a name means: the one that name, name@7 or name@alias predicts with, or name@7#5, the one taken after epoch 5.';
 
 CREATE FUNCTION delc.model_document(model text) RETURNS jsonb
 LANGUAGE plpython3u STABLE

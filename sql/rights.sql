@@ -19,8 +19,8 @@ GRANT USAGE ON TYPE delc.dataset_merge TO delc_user;
 GRANT USAGE ON TYPE delc.training_result TO delc_user;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA delc TO delc_user;
-REVOKE SELECT ON delc.parameters, delc.optimizer_states, delc.file_chunks FROM delc_user;
-GRANT SELECT ON delc.parameters, delc.optimizer_states, delc.file_chunks TO delc_trainer;
+REVOKE SELECT ON delc.parameters, delc.stored_tensors, delc.optimizer_states, delc.file_chunks FROM delc_user;
+GRANT SELECT ON delc.parameters, delc.stored_tensors, delc.optimizer_states, delc.file_chunks TO delc_trainer;
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA delc TO delc_user;
 

@@ -66,6 +66,9 @@ extern PyObject *row_problems(PyObject *self, PyObject *arguments);
 /* restore.c */
 extern PyObject *restore(PyObject *self, PyObject *arguments);
 
+/* checksum.c */
+extern PyObject *checksum(PyObject *self, PyObject *arguments);
+
 /* module.c */
 extern PyObject *create_module(void);
 

@@ -58,6 +58,7 @@ static PyMethodDef methods[] = {
 	{"row_buffers", row_buffers, METH_VARARGS, "The memory of the rows of a prediction by row."},
 	{"row_problems", row_problems, METH_VARARGS, "NULLs, non-finite numbers and texts of the packed row."},
 	{"restore", restore, METH_VARARGS, "The numbers that a chain of stored values leads to."},
+	{"checksum", checksum, METH_VARARGS, "The checksum of dense numbers of a dtype and shape."},
 	{"progress_start", progress_start, METH_VARARGS, "Start reporting an operation."},
 	{"progress_report", progress_report, METH_VARARGS, "Report how far the operation is."},
 	{"progress_end", progress_end, METH_NOARGS, "Stop reporting."},

@@ -16,6 +16,7 @@
 extern char *delc_python_path;
 extern int	delc_memory_limit_mb;
 extern int	delc_threads;
+extern int	delc_cache_size_mb;
 extern void delc_define_settings(void);
 extern PGDLLEXPORT const char *delc_setting_python_path(void);
 

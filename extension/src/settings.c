@@ -15,6 +15,7 @@ char	   *delc_python_path = NULL;
 int			delc_memory_limit_mb = 4096;
 int			delc_threads = 0;
 int			delc_trial_workers = 0;
+int			delc_cache_size_mb = 1024;
 
 void
 delc_define_settings(void)
@@ -54,6 +55,17 @@ delc_define_settings(void)
 							&delc_trial_workers,
 							0, 0, 1024,
 							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+
+	/*
+	 * All sessions share what it bounds, so it is not for a single one to set.
+	 */
+	DefineCustomIntVariable("delc.cache_size",
+							"How much disk the parameters may take that all sessions map into their memory.",
+							"0 means that each session reads parameters for itself.",
+							&delc_cache_size_mb,
+							1024, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MB,
 							NULL, NULL, NULL);
 
 #if PG_VERSION_NUM >= 150000

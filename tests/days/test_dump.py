@@ -104,4 +104,4 @@ def test_failures_are_recorded_there_too(restored: Connection) -> None:
 def test_what_was_restored_can_be_dumped_again(cluster: Cluster, restored: Connection) -> None:
     again = cluster.pg_dump(restored.info.dbname)
     assert "CREATE EXTENSION IF NOT EXISTS delc" in again
-    assert "COPY delc.parameters" in again
+    assert "COPY delc.stored_tensors" in again

@@ -69,7 +69,11 @@ def test_the_counted_parameters_are_the_learnable_ones(db: Connection) -> None:
 
 def test_the_stored_parameters_are_those_that_predict(db: Connection) -> None:
     # The session has not used the model before, so it has nothing of it in memory. This bias decides everything.
-    db.execute("UPDATE delc.parameters SET value = '{0,1000,0}'::real[]::delc.tensor WHERE name = 'last.bias'")
+    db.execute("""
+        UPDATE delc.stored_tensors SET value = bias, checksum = delc.checksum(bias)
+        FROM (SELECT '{0,1000,0}'::real[]::delc.tensor AS bias) AS biased
+        WHERE id = (SELECT tensor_id FROM delc.snapshot_parameters WHERE name = 'last.bias')
+    """)
     assert rows(db, "SELECT DISTINCT delc.predict('branched', f) FROM flowers AS f") == [("versicolor",)]
 
 

@@ -118,7 +118,8 @@ def test_nobody_calls_the_writers_of_the_log(sessions: dict[str, Connection], ro
 
 @pytest.mark.parametrize("role", ["user", "trainer", "admin"])
 @pytest.mark.parametrize(
-    "relation", ["runs", "metrics", "models", "model_versions", "parameters", "snapshots", "datasets", "model_aliases"]
+    "relation",
+    ["runs", "metrics", "models", "model_versions", "snapshots", "snapshot_parameters", "stored_tensors", "datasets"],
 )
 def test_nobody_writes_to_relations_but_through_functions(
     sessions: dict[str, Connection], role: str, relation: str

@@ -1,1 +1,1 @@
-"""The parameter archive: deltas between tensors, and the plans that say which tensor is kept as a delta of which."""
+"""The parameter archive: which tensors are stored whole and which as differences, and getting them back."""

@@ -55,5 +55,6 @@ def _stored_bytes(snapshot_id: int) -> int:
 
 
 _STORED_BYTES = """
-    SELECT sum(delc.stored_bytes(value))::bigint FROM delc.parameters WHERE snapshot_id = $1
+    SELECT sum(delc.stored_bytes(stored.value))::bigint FROM delc.stored_tensors AS stored
+    WHERE stored.id IN (SELECT tensor_id FROM delc.snapshot_parameters WHERE snapshot_id = $1)
 """

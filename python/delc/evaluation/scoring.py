@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from delc.evaluation.classification import classification_metrics
 from delc.evaluation.data import EvaluationData
@@ -11,15 +14,25 @@ from delc.evaluation.regression import regression_metrics
 from delc.evaluation.rows import MetricRow
 from delc.features.fitted_target import Classification, Multilabel
 from delc.inference.forward import outputs
-from delc.inference.outputs import scores
+from delc.inference.outputs import Scores, scores
 from delc.models.loaded import LoadedModel
 from delc.server import interrupts, progress, queries
 from delc.server.errors import InvalidData
 from delc.server.memory import MemoryWatch
 
+Targets = npt.NDArray[Any]
+"""What is right for each row, encoded as the loss takes it."""
+
 
 def scored_rows(model: LoadedModel, data: EvaluationData, confidence: float, seed: int) -> list[MetricRow]:
     """The metrics of the model's task. Raises ``InvalidData`` when there are no rows."""
+    predicted, targets = collect(model, data)
+    progress.report("computing metrics")
+    return metrics(model, predicted, targets, confidence, seed)
+
+
+def collect(model: LoadedModel, data: EvaluationData) -> tuple[Scores, Targets]:
+    """Scores and encoded targets of all rows. Raises ``InvalidData`` when there are none."""
     watch = MemoryWatch.begin()
     layout = model.features.layout_for(queries.describe(data.query), target=model.target)
     encoder = model.target.encoder(layout)
@@ -32,8 +45,11 @@ def scored_rows(model: LoadedModel, data: EvaluationData, confidence: float, see
         watch.check()
     if not rows:
         raise InvalidData("there are no rows to evaluate", hint="Look at the data set's split, or at the query.")
-    progress.report("computing metrics")
-    predicted, targets = np.concatenate(found), np.concatenate(actual)
+    return np.concatenate(found), np.concatenate(actual)
+
+
+def metrics(model: LoadedModel, predicted: Scores, targets: Targets, confidence: float, seed: int) -> list[MetricRow]:
+    """The metrics of the model's task for what ``collect`` found."""
     target, check = model.target, interrupts.check
     if isinstance(target, Classification):
         return classification_metrics(predicted, targets, target.labels, confidence, seed, check)

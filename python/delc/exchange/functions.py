@@ -132,11 +132,6 @@ def export_onnx(model: str) -> bytes:
     return onnx_export.export(found.built.resolved, found.built.module.state_dict(), str(version))
 
 
-def find_snapshot(model: str) -> int:
-    """The id of the snapshot that a name means: by default the one that the version predicts with."""
-    return versions.resolve(model).snapshot_id
-
-
 def model_document(model: str) -> str:
     """Task, network, features and target as JSON."""
     return json.dumps(exporting.document(versions.resolve(model)))

@@ -296,5 +296,5 @@ def _listed(names_: list[str]) -> str:
 
 
 _RENAME = """
-    UPDATE delc.parameters SET name = $4, learnable = $5 WHERE snapshot_id = $1 AND name = $2 AND chunk = $3
+    UPDATE delc.snapshot_parameters SET name = $4, learnable = $5 WHERE snapshot_id = $1 AND name = $2 AND chunk = $3
 """

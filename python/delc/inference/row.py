@@ -59,13 +59,13 @@ KEPT_FORMS = 128
 """So many forms of rows are kept, the newest; as in ``extension/src/predict.c``."""
 
 _predictions: dict[int, RowPrediction] = {}
-_handles: dict[tuple[int, tuple[str, ...], tuple[str, ...], str], int] = {}
+_handles: dict[tuple[int, str | None, tuple[str, ...], tuple[str, ...], str], int] = {}
 
 
 def prepare(model: str, names: Sequence[str], types: Sequence[str], argument: str) -> int:
     """The handle for rows of these columns; an input that is no row comes as one column without a name."""
     version = versions.resolve(model)
-    key = (version.snapshot_id, tuple(names), tuple(types), argument)
+    key = (version.snapshot_id, version.scheme, tuple(names), tuple(types), argument)
     if key not in _handles:
         threads.use(settings.threads())
         columns = [QueryColumn(name, type_name) for name, type_name in zip(names, types, strict=True)]

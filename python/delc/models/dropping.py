@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delc.models import aliases, names, versions
+from delc.models import aliases, names, stored_tensors, versions
 from delc.models.ownership import require_owner
 from delc.server import queries, rights
 from delc.server.errors import DependentObjects, InvalidParameter
@@ -32,8 +32,10 @@ def drop_versions(ids: Sequence[int], model_id: int, username: str) -> None:
     """Drops versions that nothing depends on, and the model with its last one; runs as the extension's owner."""
     doomed = queries.typed(list(ids), "bigint[]")
     aliases.forget(doomed, username)
+    tensors = stored_tensors.of_versions(ids)
     for command in _DROP_VERSIONS:
         queries.execute(command, doomed)
+    stored_tensors.release(tensors)
     queries.execute(_DROP_UNUSED_FILES)
     queries.execute(_DROP_EMPTY_MODEL, model_id)
 
@@ -60,7 +62,9 @@ def drop_snapshot(snapshot: str) -> str:
                 hint=f"Drop the whole version: delc.drop_model({queries.quote_literal(version.title)}).",
             )
         _refuse_dependants(str(version), queries.rows(_DERIVED_FROM_SNAPSHOT, version.snapshot_id))
+        tensors = stored_tensors.of_snapshot(version.snapshot_id)
         queries.execute("DELETE FROM delc.snapshots WHERE id = $1", version.snapshot_id)
+        stored_tensors.release(tensors)
     return f"{version.title}#{version.epoch}"
 
 

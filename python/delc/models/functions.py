@@ -19,6 +19,7 @@ from delc.models import (
     pruning,
     row_uses,
     training_data,
+    versions,
 )
 from delc.server.errors import InvalidParameter
 
@@ -39,6 +40,11 @@ lineage_of = lineage.lineage_of
 models_of_row = row_uses.models_of_row
 training_query = training_data.training_query
 training_rows_query = training_data.training_rows_query
+
+
+def find_snapshot(model: str) -> int:
+    """The id of the snapshot that a name means: by default the one that the version predicts with."""
+    return versions.resolve(model).snapshot_id
 
 
 def copy_model(source: str, new_name: str, network: str | None, seed: int, message: str | None) -> str:

@@ -1,6 +1,7 @@
 """Models ready to predict, kept by the session.
 
-A snapshot of a version never changes and its id is never used twice, so what is kept here cannot become stale; whether
+A snapshot of a version never changes, unless it is rounded, and its id is never used twice, so what is kept here cannot
+become stale; whether
 the caller's transaction sees the version is asked of the relations each time. The least recently used ones go when
 their parameters pass a quarter of ``delc.memory_limit`` together.
 """
@@ -35,28 +36,32 @@ class LoadedModel:
     """The network for one row at a time."""
 
 
-_kept: OrderedDict[int, LoadedModel] = OrderedDict()
+_kept: OrderedDict[tuple[int, str | None], LoadedModel] = OrderedDict()
 
 
 def load(version: ModelVersion) -> LoadedModel:
     """The version with the parameters of its snapshot, from memory where the session has it."""
-    if version.snapshot_id not in _kept:
-        return keep(version, parameters.load(version.snapshot_id))
-    _kept.move_to_end(version.snapshot_id)
-    return _kept[version.snapshot_id]
+    if not held(version):
+        return keep(version, parameters.load_shared(version.snapshot_id))
+    _kept.move_to_end(_key(version))
+    return _kept[_key(version)]
 
 
 def held(version: ModelVersion) -> bool:
     """Whether the session has the version in memory."""
-    return version.snapshot_id in _kept
+    return _key(version) in _kept
 
 
 def keep(version: ModelVersion, state: Mapping[str, torch.Tensor]) -> LoadedModel:
     """The version with these parameters, which are all of its snapshot; the session has it from now on."""
     model = _made(version, state)
-    _kept[version.snapshot_id] = model
+    _kept[_key(version)] = model
     _make_room()
     return model
+
+
+def _key(version: ModelVersion) -> tuple[int, str | None]:
+    return version.snapshot_id, version.scheme
 
 
 def _made(version: ModelVersion, state: Mapping[str, torch.Tensor]) -> LoadedModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from delc.server import queries, rights
 from delc.server.errors import InsufficientPrivilege
 
@@ -20,3 +22,10 @@ def require_owner(model: str) -> None:
             detail=f'Its owner is "{owner}".',
             hint=f"Ask a member of that role or of {ADMINISTRATORS}, or choose another name.",
         )
+
+
+def owned(models: Iterable[str]) -> list[str]:
+    """Those of the models that the caller may change, in the order given."""
+    with queries.as_owner():
+        owners = {row["name"]: row["owner"] for row in queries.rows("SELECT name, owner FROM delc.models")}
+    return [name for name in models if name in owners and rights.is_member_of_any([owners[name], ADMINISTRATORS])]

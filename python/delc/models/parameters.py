@@ -1,4 +1,4 @@
-"""The numbers of a version: snapshots and their parameters, to and from ``delc.parameters``.
+"""The numbers of a version: snapshots and their parameters, as ``delc.parameters`` shows them.
 
 May predict and may read weights are two rights, so predictions read parameters as the extension's owner.
 """
@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from delc.models import cache, stored_tensors
+from delc.models.stored_tensors import StoredTensor
 from delc.server import interrupts, queries
+from delc.server.errors import DamagedData
 
 Array = npt.NDArray[np.generic]
 
@@ -65,17 +71,57 @@ def use_checkpoint(version_id: int, epoch: int) -> bool:
         return queries.execute(_USE_CHECKPOINT, version_id, queries.typed(epoch, "integer")) > 0
 
 
-def load(snapshot_id: int) -> dict[str, torch.Tensor]:
-    """The parameters of a snapshot, by name, on memory of their own."""
-    state: dict[str, list[torch.Tensor]] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
+def load(snapshot_id: int, planes: int | None = None) -> dict[str, torch.Tensor]:
+    """The parameters of a snapshot, by name, on memory of their own; ``planes`` reads the leading ones alone.
+    ``DamagedData`` names the parameter that is not as it was stored.
+    """
+    state: dict[str, torch.Tensor] = {}
     with queries.as_owner():
-        for each in queries.rows(_PARAMETER_NAMES, snapshot_id):
-            interrupts.check()
-            value = queries.value(_PARAMETER_VALUE, snapshot_id, each["name"], queries.typed(each["chunk"], "integer"))
-            state.setdefault(each["name"], []).append(torch.as_tensor(value))
-            shapes[each["name"]] = tuple(each["shape"])
-    return {name: joined(parts, shapes[name]) for name, parts in state.items()}
+        for name, shape, stored in _stored(snapshot_id):
+            parts = [_read(snapshot_id, name, part, planes) for part in stored]
+            state[name] = joined(parts, shape)
+    return state
+
+
+def load_shared(snapshot_id: int) -> dict[str, torch.Tensor]:
+    """The parameters of a snapshot, by name; larger ones on memory that all sessions share, so they are not for
+    changing. Errors as of ``load``.
+    """
+    state: dict[str, torch.Tensor] = {}
+    with queries.as_owner():
+        for name, shape, stored in _stored(snapshot_id):
+            state[name] = cache.shared(stored, partial(_read, snapshot_id, name)).reshape(shape)
+    return state
+
+
+def load_one(snapshot_id: int, name: str) -> torch.Tensor:
+    """One parameter of a snapshot; it may lie on memory that must not be written. Errors as of ``load``."""
+    with queries.as_owner():
+        ((_, shape, stored),) = _stored(snapshot_id, name)
+        return joined([_read(snapshot_id, name, part) for part in stored], shape)
+
+
+def _stored(
+    snapshot_id: int, parameter: str | None = None
+) -> Iterator[tuple[str, tuple[int, ...], list[StoredTensor]]]:
+    """Name, shape and stored chunks of each parameter, or of one."""
+    found = queries.rows(_STORED, snapshot_id, parameter)
+    for name, rows in groupby(found, key=itemgetter("name")):
+        interrupts.check()
+        chunks = list(rows)
+        parts = [StoredTensor(row["id"], row["dtype"], row["elements"], row["checksum"]) for row in chunks]
+        yield name, tuple(chunks[0]["shape"]), parts
+
+
+def _read(snapshot_id: int, name: str, stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
+    try:
+        return stored_tensors.read(stored, planes)
+    except DamagedData as error:
+        raise DamagedData(
+            f'parameter "{name}" of "{queries.value(_TITLE, snapshot_id)}" is damaged',
+            detail=error.detail,
+            hint="SELECT * FROM delc.verify_archive() finds all that are; restore them from a backup.",
+        ) from None
 
 
 def names(snapshot_id: int) -> list[str]:
@@ -90,15 +136,8 @@ def learnable(snapshot_id: int) -> frozenset[str]:
         return frozenset(row["name"] for row in queries.rows(_LEARNABLE, snapshot_id))
 
 
-def load_one(snapshot_id: int, name: str) -> torch.Tensor:
-    """One parameter of a snapshot; it may lie on memory that must not be written."""
-    with queries.as_owner():
-        found = queries.rows(_ONE_PARAMETER, snapshot_id, name)
-    return joined([torch.as_tensor(row["value"]) for row in found], tuple(found[0]["shape"]))
-
-
 def copy(snapshot_id: int, version_id: int) -> int:
-    """Stores a snapshot again, as that of another version, to the last bit; returns its id."""
+    """Makes a snapshot of the same tensors for another version; returns its id."""
     copied = create_snapshot(version_id, epoch=None, is_latest=True)
     with queries.as_owner():
         queries.execute(_COPY_PARAMETERS, snapshot_id, copied)
@@ -131,20 +170,36 @@ _CREATE_SNAPSHOT = """
 _USE_CHECKPOINT = "UPDATE delc.snapshots SET is_latest = true WHERE version_id = $1 AND epoch = $2"
 
 _INSERT_PARAMETER = """
-    INSERT INTO delc.parameters (snapshot_id, name, chunk, shape, learnable, value) VALUES ($1, $2, $3, $4, $5, $6)
+    WITH stored AS (
+        INSERT INTO delc.stored_tensors (value, dtype, elements, checksum)
+        VALUES ($6, delc.dtype($6), delc.elements($6), delc.checksum($6)) RETURNING id
+    )
+    INSERT INTO delc.snapshot_parameters (snapshot_id, name, chunk, shape, learnable, tensor_id)
+    SELECT $1, $2, $3, $4, $5, stored.id FROM stored
 """
 
 _PARAMETER_NAMES = """
-    SELECT name, chunk, shape FROM delc.parameters WHERE snapshot_id = $1 ORDER BY name, chunk
+    SELECT name, chunk, shape FROM delc.snapshot_parameters WHERE snapshot_id = $1 ORDER BY name, chunk
 """
 
-_PARAMETER_VALUE = "SELECT value FROM delc.parameters WHERE snapshot_id = $1 AND name = $2 AND chunk = $3"
+_STORED = """
+    SELECT parameter.name, parameter.chunk, parameter.shape, stored.id, stored.dtype, stored.elements, stored.checksum
+    FROM delc.snapshot_parameters AS parameter JOIN delc.stored_tensors AS stored ON stored.id = parameter.tensor_id
+    WHERE parameter.snapshot_id = $1 AND ($2 IS NULL OR parameter.name = $2)
+    ORDER BY parameter.name, parameter.chunk
+"""
 
-_ONE_PARAMETER = "SELECT value, shape FROM delc.parameters WHERE snapshot_id = $1 AND name = $2 ORDER BY chunk"
+_TITLE = """
+    SELECT model.name || '@' || version.number || coalesce('#' || snapshot.epoch, '')
+    FROM delc.snapshots AS snapshot
+    JOIN delc.model_versions AS version ON version.id = snapshot.version_id
+    JOIN delc.models AS model ON model.id = version.model_id
+    WHERE snapshot.id = $1
+"""
 
 _COPY_PARAMETERS = """
-    INSERT INTO delc.parameters (snapshot_id, name, chunk, shape, learnable, value)
-    SELECT $2, name, chunk, shape, learnable, value FROM delc.parameters WHERE snapshot_id = $1
+    INSERT INTO delc.snapshot_parameters (snapshot_id, name, chunk, shape, learnable, tensor_id)
+    SELECT $2, name, chunk, shape, learnable, tensor_id FROM delc.snapshot_parameters WHERE snapshot_id = $1
 """
 
-_LEARNABLE = "SELECT name FROM delc.parameters WHERE snapshot_id = $1 AND learnable AND chunk = 0"
+_LEARNABLE = "SELECT name FROM delc.snapshot_parameters WHERE snapshot_id = $1 AND learnable AND chunk = 0"

@@ -106,9 +106,10 @@ def _never_measured(metric: str, model: str, model_id: int) -> UndefinedObject:
 
 _VERSIONS = """
     SELECT version.id, version.number, delc.metric_of(version.id, $2) AS value,
-           (SELECT coalesce(sum(delc.stored_bytes(parameter.value)), 0)::bigint FROM delc.snapshots AS snapshot
-            JOIN delc.parameters AS parameter ON parameter.snapshot_id = snapshot.id
-            WHERE snapshot.version_id = version.id) AS stored_bytes,
+           (SELECT coalesce(sum(delc.stored_bytes(stored.value)), 0)::bigint FROM delc.stored_tensors AS stored
+            WHERE stored.id IN (SELECT parameter.tensor_id FROM delc.snapshots AS snapshot
+                                JOIN delc.snapshot_parameters AS parameter ON parameter.snapshot_id = snapshot.id
+                                WHERE snapshot.version_id = version.id)) AS stored_bytes,
            ARRAY(SELECT alias.alias FROM delc.model_aliases AS alias
                  WHERE alias.version_id = version.id ORDER BY 1) AS aliases,
            ARRAY(SELECT edge.derived FROM delc.model_version_parents AS edge

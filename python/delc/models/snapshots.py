@@ -20,7 +20,8 @@ def choose(version: ModelVersion, snapshot: int | str) -> ModelVersion:
     chosen = _chosen(found, snapshot)
     if chosen is None:
         raise _not_found(version, found, str(snapshot))
-    return replace(version, snapshot_id=chosen["id"], epoch=chosen["epoch"], snapshot=f"#{snapshot}")
+    named = replace(version, snapshot=f"#{snapshot}", scheme=chosen["scheme"])
+    return replace(named, snapshot_id=chosen["id"], epoch=chosen["epoch"])
 
 
 def _chosen(found: list[dict[str, Any]], snapshot: int | str) -> dict[str, Any] | None:
@@ -43,7 +44,7 @@ def _not_found(version: ModelVersion, found: list[dict[str, Any]], snapshot: str
 
 
 _SNAPSHOTS = """
-    SELECT snapshot.id, snapshot.epoch,
+    SELECT snapshot.id, snapshot.epoch, snapshot.scheme,
            row_number() OVER (
                ORDER BY validation.value IS NULL, validation.value, training.value IS NULL, training.value,
                         snapshot.is_latest DESC, snapshot.number DESC) = 1 AS is_best

@@ -37,6 +37,8 @@ class ModelVersion:
     snapshot_id: int
     epoch: int | None
     snapshot: str = ""
+    scheme: str | None = None
+    """How the snapshot was rounded, if it was."""
 
     @property
     def title(self) -> str:
@@ -162,7 +164,7 @@ def _not_found(name: ModelName) -> UndefinedObject:
 _FIND_VERSION = """
     SELECT version.id, version.model_id, model.name, version.number, version.task, version.network, version.features,
            version.target, version.options, version.parameters, version.dataset_version_id, version.run_id,
-           used.id AS snapshot_id, used.epoch
+           used.id AS snapshot_id, used.epoch, used.scheme
     FROM delc.models AS model
     JOIN delc.model_versions AS version ON version.model_id = model.id
     JOIN delc.snapshots AS used ON used.version_id = version.id AND used.is_latest

@@ -81,6 +81,12 @@ class LimitExceeded(DelcError):
     sqlstate = "54000"
 
 
+class DamagedData(DelcError):
+    """What is stored is not what was stored."""
+
+    sqlstate = "XX001"
+
+
 class InsufficientPrivilege(DelcError):
     """The caller may not do this."""
 

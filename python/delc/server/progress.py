@@ -34,6 +34,11 @@ def notice(text: str) -> None:
         plpy.notice(text)
 
 
+def warning(text: str) -> None:
+    """Sends a WARNING to the client at once."""
+    plpy.warning(text)
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """No notices in the block: what it does will not stay."""

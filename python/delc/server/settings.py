@@ -9,8 +9,12 @@ from delc.server import queries
 
 def memory_limit_bytes() -> int:
     """``delc.memory_limit``: how many bytes one call may take."""
-    limit: int = queries.value("SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('delc.memory_limit'))")
-    return limit
+    return _bytes("delc.memory_limit")
+
+
+def cache_size_bytes() -> int:
+    """``delc.cache_size``: how many bytes the parameters may take that all sessions share."""
+    return _bytes("delc.cache_size")
 
 
 def threads() -> int:
@@ -30,3 +34,8 @@ def python_path() -> str:
     with queries.as_owner():
         path: str = queries.value("SELECT pg_catalog.current_setting('delc.python_path')")
     return path
+
+
+def _bytes(name: str) -> int:
+    size: int = queries.value("SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting($1))", name)
+    return size

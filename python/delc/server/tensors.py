@@ -52,6 +52,11 @@ def restore(values: Iterable[bytes], planes: int = 0) -> Any:
     return from_buffer(*restored)
 
 
+def checksum(value: Any) -> int:
+    """``delc.checksum()`` of a numpy array or torch tensor."""
+    return _delc.checksum(*to_buffer(value))
+
+
 def to_buffer(value: Any) -> tuple[str, tuple[int, ...], Any]:
     """(dtype, shape, C-contiguous memory) of a numpy array, a torch tensor, a number or nested lists of numbers."""
     if type(value).__module__.partition(".")[0] == "torch":

@@ -1,0 +1,118 @@
+"""Archiving: finding the ways to store each tensor, deciding, and storing them so, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from delc.archive import candidates, choices, encoding, scope, storage
+from delc.archive.choices import Choice
+from delc.archive.scope import Scope, Tensor
+from delc.archive.storage import Request
+from delc.log.runs import Run
+from delc.models import stored_tensors
+from delc.server import interrupts, progress, queries
+
+USED_LATELY = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asks for. ``method``: that of the differences."""
+
+    scope: str | None
+    request: Request
+    method: str
+
+
+def archive(run: Run, order: Order) -> Iterator[dict[str, Any]]:
+    """Stores the tensors of the scope as the plan says; the rows that ``delc.archive`` returns."""
+    chosen = scope.find_versions(order.scope)
+    with queries.as_owner():
+        queries.execute(stored_tensors.ONE_AT_A_TIME)
+    for version_id in chosen:
+        run.add_input(model_version_id=version_id)
+    found = _without_repetitions(_read(chosen))
+    plan, sizes = _plan(found, chosen, order)
+    before = sum(tensor.stored_bytes for tensor in found.tensors.values())
+    after = 0
+    for place, choice in enumerate(storage.order(plan)):
+        interrupts.check()
+        progress.report("storing tensors", batch=place, batches=len(plan))
+        tensor = found.tensors[choice.target]
+        stored = encoding.store(tensor, choice, order.method, sizes[tensor.id])
+        after += stored.bytes
+        yield _row(found, tensor, stored.encoding, stored.base, stored.bytes)
+    encoding.count_hops()
+    progress.notice(f"{len(plan)} tensors take {after} bytes, before {before}")
+
+
+def foresee(order: Order) -> Iterator[dict[str, Any]]:
+    """The plan alone: the same rows, with bytes as they are expected. Nothing is changed."""
+    chosen = scope.find_versions(order.scope)
+    found = _read(chosen)
+    plan, _ = _plan(found, chosen, order)
+    for choice in storage.order(plan):
+        method = "dense" if choice.base is None else order.method
+        yield _row(found, found.tensors[choice.target], method, choice.base, round(choice.cost.bytes))
+
+
+def _read(chosen: Sequence[int]) -> Scope:
+    return scope.read(chosen, datetime.now(UTC) - USED_LATELY)
+
+
+def _plan(found: Scope, chosen: Sequence[int], order: Order) -> tuple[dict[int, Choice], dict[int, float]]:
+    """What is chosen for each tensor, and how many bytes each would take whole."""
+    with queries.as_owner():
+        versions = queries.typed(list(chosen), "bigint[]")
+        parents = [(row["base"], row["derived"]) for row in queries.rows(_PARENTS, versions)]
+        newest = frozenset(row["id"] for row in queries.rows(_NEWEST))
+    ways = choices.find(found, parents, order.method)
+    whole = {choice.target: choice.cost.bytes for choice in ways.found if choice.base is None}
+    progress.report("planning")
+    return storage.decide(found, ways, newest, order.request), whole
+
+
+def _without_repetitions(found: Scope) -> Scope:
+    """Tensors that are equal become one; the scope as it is then."""
+    gone = []
+    for group in candidates.identical(found.tensors.values()):
+        interrupts.check()
+        first = min(group, key=lambda tensor: tensor.id)
+        gone += [other.id for other in group if other is not first and encoding.share(other.id, first.id)]
+    if not gone:
+        return found
+    with queries.as_owner():
+        stored_tensors.release(gone)
+    return scope.read(sorted({snapshot.version_id for snapshot in found.snapshots}), datetime.now(UTC) - USED_LATELY)
+
+
+def _row(found: Scope, tensor: Tensor, method: str, base: int | None, size: int) -> dict[str, Any]:
+    everything = {**found.outside, **found.tensors}
+    return {
+        "parameter": tensor.title,
+        "stored_as": method,
+        "base": everything[base].title if base is not None else None,
+        "bytes_before": tensor.stored_bytes,
+        "bytes": size,
+    }
+
+
+_PARENTS = """
+    SELECT origin.id AS base, derived.id AS derived
+    FROM delc.model_version_parents AS edge
+    JOIN delc.snapshots AS origin ON origin.version_id = edge.base
+        AND (origin.id = edge.snapshot_id OR edge.snapshot_id IS NULL AND origin.is_latest)
+    CROSS JOIN LATERAL (
+        (SELECT first.id FROM delc.snapshots AS first WHERE first.version_id = edge.derived
+         ORDER BY first.number LIMIT 1)
+        UNION
+        SELECT last.id FROM delc.snapshots AS last WHERE last.version_id = edge.derived AND last.is_latest
+    ) AS derived
+    WHERE edge.derived = ANY ($1)
+    ORDER BY 1, 2
+"""
+
+_NEWEST = "SELECT max(id) AS id FROM delc.model_versions GROUP BY model_id"

@@ -1,0 +1,90 @@
+"""What storing a tensor in some way takes, in bytes, and what getting it back takes, in milliseconds.
+
+Bytes are measured on samples. Milliseconds follow from bytes read and numbers made, at rates that ``make bench`` shows:
+measuring them here would give another plan each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from delc.archive.samples import Sample
+from delc.archive.scope import Tensor
+from delc.server import queries
+
+_READ = 1.0e6  # bytes of a stored value that are fetched in a millisecond
+_WHOLE = 1.5e6  # bytes of numbers that a whole tensor gives in a millisecond
+_DIFFERENCE = 0.45e6  # the same where a difference is added to its base
+_EACH = 0.05  # milliseconds for finding one stored value
+_OVERHEAD_BYTES = 160  # what an encoded value has beside its numbers, about: a sample's is not to be scaled
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes to store, milliseconds to get back; for a difference, once its base is there."""
+
+    bytes: float
+    milliseconds: float
+
+
+def whole(tensor: Tensor, sample: Sample) -> Cost:
+    """The tensor stored whole, in the dense encoding."""
+    return of_whole(tensor, _scaled(_measured(_WHOLE_BYTES, sample.numbers), tensor, sample))
+
+
+def difference(base: Sample, target: Sample, tensor: Tensor, method: str) -> Cost:
+    """The tensor stored as the difference from another of the same shape."""
+    with queries.as_owner():
+        measured: int = queries.value(
+            _DIFFERENCE_BYTES,
+            queries.typed(base.numbers, "delc.tensor"),
+            queries.typed(target.numbers, "delc.tensor"),
+            method,
+        )
+    return of_difference(tensor, _scaled(measured, tensor, target))
+
+
+def difference_in_full(base: Tensor, tensor: Tensor, method: str) -> Cost:
+    """The same for tensors of different shapes, whose samples do not lie in the same places."""
+    with queries.as_owner():
+        measured: int = queries.value(_DIFFERENCE_OF_STORED, base.id, tensor.id, method)
+    return of_difference(tensor, measured)
+
+
+def of_whole(tensor: Tensor, stored_bytes: float) -> Cost:
+    """The cost of a tensor that takes so many bytes, whole."""
+    return Cost(stored_bytes, _EACH + stored_bytes / _READ + _raw_bytes(tensor) / _WHOLE)
+
+
+def of_difference(tensor: Tensor, stored_bytes: float) -> Cost:
+    """The cost of a tensor that takes so many bytes as a difference."""
+    return Cost(stored_bytes, _EACH + stored_bytes / _READ + _raw_bytes(tensor) / _DIFFERENCE)
+
+
+def _scaled(measured: int, tensor: Tensor, sample: Sample) -> float:
+    if sample.share >= 1:
+        return measured
+    return _OVERHEAD_BYTES + max(measured - _OVERHEAD_BYTES, 0) / sample.share
+
+
+def _measured(query: str, numbers: torch.Tensor) -> int:
+    with queries.as_owner():
+        measured: int = queries.value(query, queries.typed(numbers, "delc.tensor"))
+    return measured
+
+
+def _raw_bytes(tensor: Tensor) -> int:
+    dtype = getattr(torch, tensor.dtype)
+    assert isinstance(dtype, torch.dtype)
+    return tensor.elements * dtype.itemsize
+
+
+_WHOLE_BYTES = "SELECT delc.stored_bytes(delc.compress($1))"
+
+_DIFFERENCE_BYTES = "SELECT delc.stored_bytes(delc.tensor_delta($1, $2, $3))"
+
+_DIFFERENCE_OF_STORED = """
+    SELECT delc.stored_bytes(delc.tensor_delta(delc.restored_tensor($1), delc.restored_tensor($2), $3))
+"""

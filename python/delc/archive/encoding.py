@@ -1,0 +1,127 @@
+"""Storing tensors in another way: their numbers stay, which is checked for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from delc.archive.choices import Choice
+from delc.archive.scope import Tensor
+from delc.server import queries
+from delc.server.errors import InvalidData
+
+WITH_SECOND_BASE = frozenset({"sub"})
+"""The methods that may foretell a tensor from its base and the base's base."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a tensor is stored now."""
+
+    encoding: str
+    base: int | None
+    hops: int
+    bytes: int
+
+
+def store(tensor: Tensor, choice: Choice, method: str, whole_bytes: float) -> Stored:
+    """Stores a tensor as ``choice`` says, unless it is so already; whole where the difference turns out to be larger
+    than ``whole_bytes``. Its base has to be in its final form. Runs in the caller's transaction, as the owner.
+    """
+    with queries.as_owner():
+        current = queries.rows(_CURRENT, tensor.id)[0]
+        base = queries.rows(_CURRENT, choice.base)[0] if choice.base is not None else None
+        second = base["base_id"] if base is not None and method in WITH_SECOND_BASE else None
+        if not _is_so(current, choice, method, second):
+            _free_from_second_base(tensor.id)
+            if base is None:
+                queries.execute(_STORE_WHOLE, tensor.id)
+            else:
+                queries.execute(_STORE_DIFFERENCE, tensor.id, choice.base, method, queries.typed(second, "bigint"))
+                if queries.value(_STORED_BYTES, tensor.id) > whole_bytes:
+                    queries.execute(_STORE_WHOLE, tensor.id)
+            _check(tensor)
+        found = queries.rows(_CURRENT, tensor.id)[0]
+    return Stored(found["encoding"], found["base_id"], found["hops"], found["bytes"])
+
+
+def share(tensor_id: int, same: int) -> bool:
+    """Uses tensor ``same`` wherever ``tensor_id`` is used, if they are equal bit for bit; whether they were."""
+    with queries.as_owner():
+        if not queries.value(_ARE_EQUAL, tensor_id, same):
+            return False
+        queries.execute(_USE_ANOTHER, tensor_id, same)
+    return True
+
+
+def count_hops() -> None:
+    """Brings the hops of tensors up to date whose bases were stored in another way."""
+    with queries.as_owner():
+        queries.execute(_COUNT_HOPS)
+
+
+def _is_so(current: dict[str, object], choice: Choice, method: str, second: int | None) -> bool:
+    if choice.base is None:
+        return current["encoding"] == "dense"
+    same = current["base_id"] == choice.base and current["encoding"] == method
+    return same and current["second_base_id"] in (None, second)
+
+
+def _free_from_second_base(tensor_id: int) -> None:
+    """What was foretold from this tensor and its base, which is about to be another, becomes a plain difference."""
+    for row in queries.rows(_FORETOLD, tensor_id):
+        queries.execute(_STORE_PLAIN_DIFFERENCE, row["id"])
+
+
+def _check(tensor: Tensor) -> None:
+    if queries.value("SELECT delc.checksum(delc.restored_tensor($1))", tensor.id) != tensor.checksum:
+        raise InvalidData(
+            f"{tensor.title} would not come back as it was",
+            detail="Its checksum differs, so nothing was changed.",
+            hint="SELECT * FROM delc.verify_archive() tells whether what is stored is damaged.",
+        )
+
+
+_CURRENT = """
+    SELECT base_id, second_base_id, hops, encoding, delc.stored_bytes(value) AS bytes
+    FROM delc.stored_tensors WHERE id = $1
+"""
+
+_FORETOLD = "SELECT id FROM delc.stored_tensors WHERE second_base_id IS NOT NULL AND base_id = $1"
+
+_STORED_BYTES = "SELECT delc.stored_bytes(value) FROM delc.stored_tensors WHERE id = $1"
+
+_STORE_WHOLE = """
+    UPDATE delc.stored_tensors SET value = delc.compress(delc.restored_tensor(id)),
+        base_id = NULL, second_base_id = NULL, hops = 0, encoding = 'dense'
+    WHERE id = $1
+"""
+
+_STORE_DIFFERENCE = """
+    UPDATE delc.stored_tensors AS stored
+    SET value = delc.tensor_delta(delc.restored_tensor(base.id), delc.restored_tensor(stored.id), $3,
+                                  delc.restored_tensor($4)),
+        base_id = base.id, second_base_id = $4, hops = base.hops + 1, encoding = $3
+    FROM delc.stored_tensors AS base
+    WHERE stored.id = $1 AND base.id = $2
+"""
+
+_STORE_PLAIN_DIFFERENCE = """
+    UPDATE delc.stored_tensors
+    SET value = delc.tensor_delta(delc.restored_tensor(base_id), delc.restored_tensor(id), encoding),
+        second_base_id = NULL
+    WHERE id = $1
+"""
+
+_ARE_EQUAL = "SELECT delc.tensor_eq(delc.restored_tensor($1), delc.restored_tensor($2))"
+
+_USE_ANOTHER = "UPDATE delc.snapshot_parameters SET tensor_id = $2 WHERE tensor_id = $1"
+
+_COUNT_HOPS = """
+    WITH RECURSIVE tree AS (
+        SELECT stored.id, 0 AS hops FROM delc.stored_tensors AS stored WHERE stored.base_id IS NULL
+        UNION ALL
+        SELECT stored.id, tree.hops + 1 FROM tree JOIN delc.stored_tensors AS stored ON stored.base_id = tree.id
+    )
+    UPDATE delc.stored_tensors AS stored SET hops = tree.hops
+    FROM tree WHERE stored.id = tree.id AND stored.hops <> tree.hops
+"""

@@ -117,6 +117,24 @@ GRANT EXECUTE ON FUNCTION
     delc.revoke_dataset
 TO delc_trainer;
 
+-- The archive, and parameters out of it.
+REVOKE EXECUTE ON FUNCTION
+    delc.archive,
+    delc.archive_report,
+    delc.checkout,
+    delc.restored_tensor,
+    delc.round_snapshots,
+    delc.verify_archive
+FROM delc_user;
+GRANT EXECUTE ON FUNCTION
+    delc.archive,
+    delc.archive_report,
+    delc.checkout,
+    delc.restored_tensor,
+    delc.round_snapshots,
+    delc.verify_archive
+TO delc_trainer;
+
 -- Models in and out. Parameters come by COPY into the snapshot of an import that is under way; a trigger guards all others.
 GRANT INSERT ON delc.parameters TO delc_trainer;
 REVOKE EXECUTE ON FUNCTION

@@ -103,6 +103,24 @@ return GD["delc"]("dql.drop_config", name)
 $$;
 COMMENT ON FUNCTION delc.drop_config(text) IS 'Drops a stored configuration; allowed to members of its owner.';
 
+CREATE FUNCTION delc.network_svg(model text) RETURNS text
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("dql.network_svg", model)
+$$;
+COMMENT ON FUNCTION delc.network_svg(text) IS
+$comment$A picture of a version's network, as SVG: layers from top to bottom, with kinds, sizes and shapes. In psql: \t \a \o network.svg, then SELECT delc.network_svg('digits'); \o$comment$;
+
+CREATE FUNCTION delc.diff_svg(a text, b text) RETURNS text
+LANGUAGE plpython3u STABLE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("dql.diff_svg", a, b)
+$$;
+COMMENT ON FUNCTION delc.diff_svg(text, text) IS
+$comment$The networks of two versions in one picture, as SVG: what only a has (red, dashed), only b (green), and layers of the same name that are not the same (amber). delc.diff_models() says it in rows.$comment$;
+
 SELECT pg_catalog.pg_extension_config_dump('delc.queries', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.configs', '');
 SELECT pg_catalog.pg_extension_config_dump('delc.trials', '');

@@ -81,13 +81,14 @@ def test_a_cancel_ends_all_trials(database: str, cluster: Cluster, fresh_db: Con
         seen = wait_for_progress(fresh_db, query, "%trials done, %running%")
         assert seen["operation"] == "dql"
         assert seen["epochs"] == 2000
-        assert len(worker_processes(query.pid)) == (workers if workers > 1 else 0)
+        processes = worker_processes(query.pid)
+        assert len(processes) == (workers if workers > 1 else 0)
         started = time.monotonic()
         fresh_db.execute("SELECT pg_cancel_backend(%s)", [query.pid])
         error = query.ended()
         assert time.monotonic() - started < STOPS_WITHIN_SECONDS
         assert isinstance(error, psycopg.errors.QueryCanceled)
-        assert worker_processes(query.pid) == []
+        assert [process for process in processes if is_there(process)] == []
     assert counts(fresh_db)[:5] == before[:5]
     outcome = rows(fresh_db, "SELECT outcome FROM delc.runs WHERE operation = 'dql'")
     assert outcome == [("cancelled",)]
@@ -96,25 +97,26 @@ def test_a_cancel_ends_all_trials(database: str, cluster: Cluster, fresh_db: Con
 def test_the_end_of_the_session_ends_its_trials(database: str, cluster: Cluster, fresh_db: Connection) -> None:
     with running(cluster, database, LONG, "SET delc.trial_workers = 2") as query:
         wait_for_progress(fresh_db, query, "%running%")
-        assert len(worker_processes(query.pid)) == 2
+        processes = worker_processes(query.pid)
+        assert len(processes) == 2
         fresh_db.execute("SELECT pg_terminate_backend(%s)", [query.pid])
         query.ended()
-        assert worker_processes(query.pid) == []
+        deadline = time.monotonic() + STOPS_WITHIN_SECONDS
+        while any(map(is_there, processes)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [process for process in processes if is_there(process)] == []
 
 
-def worker_processes(parent: int) -> list[str]:
-    """The processes that a server process has started and that still run."""
-    with (
-        open(f"/proc/{parent}/task/{parent}/children", encoding="ascii")
-        if is_there(parent)
-        else open("/dev/null") as file
-    ):
-        return file.read().split()
+def worker_processes(parent: int) -> list[int]:
+    """The processes that a server process has started."""
+    with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as children:
+        return [int(process) for process in children.read().split()]
 
 
 def is_there(process: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has asked about does not."""
     try:
-        with open(f"/proc/{process}/stat", encoding="ascii"):
-            return True
+        with open(f"/proc/{process}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -11,10 +11,23 @@ Needs numpy and psycopg only; torch is imported where tensors or modules of torc
 from __future__ import annotations
 
 from delc.client.adapters import register
-from delc.client.calls import evaluate, predict, predict_rows, train
+from delc.client.calls import dql, evaluate, predict, predict_rows, save_config, save_query, train
 from delc.client.pulling import pull
 from delc.client.pushing import push
 from delc.client.rows import read
 from delc.client.wire import BFLOAT16
 
-__all__ = ["BFLOAT16", "evaluate", "predict", "predict_rows", "pull", "push", "read", "register", "train"]
+__all__ = [
+    "BFLOAT16",
+    "dql",
+    "evaluate",
+    "predict",
+    "predict_rows",
+    "pull",
+    "push",
+    "read",
+    "register",
+    "save_config",
+    "save_query",
+    "train",
+]

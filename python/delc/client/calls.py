@@ -49,6 +49,21 @@ def evaluate(connection: Connection[Any], model: str, data: str | None = None, *
     return _rows(connection, "evaluate", {"model": model, "data": data, **options})
 
 
+def dql(connection: Connection[Any], query: str, *, dry_run: bool = False, seed: int = 0) -> list[dict[str, Any]]:
+    """The rows of a query of DQL (docs/dql.md): what it found, made, or tried and kept."""
+    return _rows(connection, "dql", {"query": query, "dry_run": dry_run, "seed": seed})
+
+
+def save_config(connection: Connection[Any], name: str, config: Mapping[str, Any]) -> str:
+    """Stores a configuration for ``with config = "name"``; returns its name."""
+    return _one(connection, sql.SQL("SELECT delc.save_config(%s, %s::jsonb)"), [name, json.dumps(config)])
+
+
+def save_query(connection: Connection[Any], name: str, query: str) -> str:
+    """Stores a query of DQL under a name; returns its name."""
+    return _one(connection, sql.SQL("SELECT delc.save_query(%s, %s)"), [name, query])
+
+
 def _option(name: str, value: Any) -> Any:
     structured = isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str))
     if name in _JSONB and value is not None:
@@ -68,7 +83,7 @@ def _written(value: Any) -> sql.Composable:
     return value if isinstance(value, sql.Composable) else sql.Literal(value)
 
 
-def _one(connection: Connection[Any], query: sql.Composed, parameters: Sequence[Any]) -> str:
+def _one(connection: Connection[Any], query: sql.Composed | sql.SQL, parameters: Sequence[Any]) -> str:
     with connection.cursor(row_factory=tuple_row) as cursor:
         found = cursor.execute(query, parameters).fetchone()
     assert found is not None

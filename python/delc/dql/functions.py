@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from delc.dql import configs, stored
+from delc.dql import configs, pictures, stored
 from delc.dql.execution import execute
 from delc.dql.parser import parse
 from delc.server.errors import InvalidParameter
@@ -36,3 +36,13 @@ def save_config(name: str | None, config: str | None) -> str:
 def drop_config(name: str | None) -> None:
     """Drops a stored configuration."""
     stored.drop(stored.CONFIGS, name)
+
+
+def network_svg(model: str | None) -> str:
+    """A picture of a version's network."""
+    return pictures.network_svg(model)
+
+
+def diff_svg(a: str | None, b: str | None) -> str:
+    """A picture of the difference of two networks."""
+    return pictures.diff_svg(a, b)

@@ -84,7 +84,8 @@ def prepare(connection: Connection) -> None:
             copy.write_row((number, pixels.tolist(), int(digit)))
     for name, seed in (("path1", 1), ("path2", 2)):
         connection.execute(
-            "SELECT delc.create_dataset(%s, 'public.digits', target => 'digit', key => 'id', validation => 0.2, seed => %s)",
+            "SELECT delc.create_dataset(%s, 'public.digits', target => 'digit', key => 'id', validation => 0.2,"
+            " seed => %s)",
             [name, seed],
         )
     connection.execute(
@@ -106,7 +107,7 @@ def by_query(connection: Connection, config: str) -> tuple[float, int]:
 
 
 def by_hand(connection: Connection, prune: bool) -> tuple[float, int]:
-    """The same search as a client writes it: fetch, build, search with optuna, train; the best model is stored again."""
+    """The same search as a client writes it: fetch, build, search with optuna, train; the best model is stored."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -126,7 +127,8 @@ def by_hand(connection: Connection, prune: bool) -> tuple[float, int]:
         module.load_state_dict(start)
         convolutions = [*module[0].parameters(), *module[3].parameters()]
         others = [*module[7].parameters(), *module[9].parameters()]
-        optimizer = torch.optim.SGD([{"params": convolutions, "lr": conv_rate}, {"params": others}], lr=rate, momentum=0.9)
+        groups = [{"params": convolutions, "lr": conv_rate}, {"params": others}]
+        optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9)
         value = math.inf
         for epoch in range(1, ITERATIONS + 1):
             value = one_epoch(module, optimizer, data)
@@ -176,7 +178,7 @@ PLACES = {"conv1": "0", "conv2": "3", "fc6": "7", "fc7": "9"}
 def weights(connection: Connection) -> dict[str, torch.Tensor]:
     """The weights of the model that both begin with."""
     found = connection.execute(
-        "SELECT name, shape, value::real[]::text FROM delc.parameters AS parameter"
+        "SELECT parameter.name, parameter.shape, parameter.value::real[]::text FROM delc.parameters AS parameter"
         " JOIN delc.snapshots AS snapshot ON snapshot.id = parameter.snapshot_id AND snapshot.is_latest"
         " JOIN delc.model_versions AS version ON version.id = snapshot.version_id"
         " JOIN delc.models AS model ON model.id = version.model_id WHERE model.name = 'alexnet-avgv1'"

@@ -1,7 +1,7 @@
 """A place for every node of a graph, in layers from top to bottom.
 
-The steps of Sugiyama, Tagawa and Toda, "Methods for Visual Understanding of Hierarchical System Structures" (1981): rank
-by the longest path, put invisible nodes where an edge passes a rank, order each rank by the mean place of its
+The steps of Sugiyama, Tagawa and Toda, "Methods for Visual Understanding of Hierarchical System Structures" (1981):
+rank by the longest path, put invisible nodes where an edge passes a rank, order each rank by the mean place of its
 neighbours, then move nodes towards their neighbours as far as their own neighbours let them.
 """
 
@@ -19,8 +19,8 @@ Edge = tuple[str, str]
 
 @dataclass(frozen=True)
 class Laid:
-    """Where everything is. ``x`` are centres; ``rank`` counts from the top; ``paths`` lead along each edge from its node
-    through the invisible ones to the other.
+    """Where everything is. ``x`` are centres; ``rank`` counts from the top; ``paths`` lead along each edge from its
+    node through the invisible ones to the other.
     """
 
     x: Mapping[str, float]

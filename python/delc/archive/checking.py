@@ -27,7 +27,7 @@ def verify(text: str | None) -> Iterator[dict[str, Any]]:
 
 
 def _problem(tensor: dict[str, Any]) -> str | None:
-    stored = StoredTensor(tensor["id"], tensor["dtype"], tensor["elements"], tensor["checksum"])
+    stored = StoredTensor(*(tensor[name] for name in ("id", "dtype", "elements", "checksum", "hops")))
     with queries.as_owner():
         try:
             stored_tensors.read(stored)
@@ -37,7 +37,7 @@ def _problem(tensor: dict[str, Any]) -> str | None:
 
 
 _TENSORS = """
-    SELECT stored.id, stored.dtype, stored.elements, stored.checksum,
+    SELECT stored.id, stored.dtype, stored.elements, stored.checksum, stored.hops,
            array_agg(model.name || '@' || version.number || coalesce('#' || snapshot.epoch, '') || ' ' || parameter.name
                      || CASE WHEN parameter.chunk > 0 THEN ' chunk ' || parameter.chunk ELSE '' END
                      ORDER BY snapshot.id, parameter.name, parameter.chunk) AS titles

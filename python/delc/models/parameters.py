@@ -109,7 +109,7 @@ def _stored(
     for name, rows in groupby(found, key=itemgetter("name")):
         interrupts.check()
         chunks = list(rows)
-        parts = [StoredTensor(row["id"], row["dtype"], row["elements"], row["checksum"]) for row in chunks]
+        parts = [StoredTensor(*(row[name] for name in _STORED_TENSOR)) for row in chunks]
         yield name, tuple(chunks[0]["shape"]), parts
 
 
@@ -182,8 +182,11 @@ _PARAMETER_NAMES = """
     SELECT name, chunk, shape FROM delc.snapshot_parameters WHERE snapshot_id = $1 ORDER BY name, chunk
 """
 
+_STORED_TENSOR = ("id", "dtype", "elements", "checksum", "hops")
+
 _STORED = """
-    SELECT parameter.name, parameter.chunk, parameter.shape, stored.id, stored.dtype, stored.elements, stored.checksum
+    SELECT parameter.name, parameter.chunk, parameter.shape, stored.id, stored.dtype, stored.elements, stored.checksum,
+           stored.hops
     FROM delc.snapshot_parameters AS parameter JOIN delc.stored_tensors AS stored ON stored.id = parameter.tensor_id
     WHERE parameter.snapshot_id = $1 AND ($2 IS NULL OR parameter.name = $2)
     ORDER BY parameter.name, parameter.chunk

@@ -13,7 +13,7 @@ import plpy
 import torch
 
 from delc.server import interrupts, queries, tensors
-from delc.server.errors import DamagedData
+from delc.server.errors import DamagedData, InvalidParameter
 
 DAMAGE = frozenset({"XX001", "XX002", "22P03"})
 """The SQLSTATEs that decoders and PostgreSQL report damaged values with."""
@@ -27,6 +27,7 @@ class StoredTensor:
     dtype: str
     elements: int
     checksum: int
+    hops: int = 0
 
     @property
     def bytes(self) -> int:
@@ -46,11 +47,13 @@ def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
     were stored.
     """
     try:
-        value = queries.value(_VALUE, stored.id, queries.typed(planes, "integer"))
+        value = _value(stored, planes)
     except plpy.SPIError as error:
         if queries.sqlstate_of(error) not in DAMAGE:
             raise
         raise DamagedData(f"stored tensor {stored.id} is damaged", detail=str(error)) from None
+    except InvalidParameter as error:
+        raise DamagedData(f"stored tensor {stored.id} is damaged", detail=error.message) from None
     if planes is None and (found := tensors.checksum(value)) != stored.checksum:
         raise DamagedData(
             f"stored tensor {stored.id} is damaged", detail=f"Its checksum is {found} instead of {stored.checksum}."
@@ -60,6 +63,17 @@ def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
 
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock('delc.stored_tensors'::regclass::oid::bigint)"
 """Waits for other transactions that change how tensors are stored. Reading and adding need not."""
+
+
+def _value(stored: StoredTensor, planes: int | None) -> Any:
+    """The numbers, or those of the first planes, as the transform gives them."""
+    if stored.hops == 0:
+        if planes is None:
+            return queries.value(_WHOLE, stored.id)
+        return queries.value(_WHOLE_PLANES, stored.id, queries.typed(planes, "integer"))
+    if planes is None:
+        return tensors.restore(queries.value(_CHAIN, stored.id))
+    return queries.value(_CHAIN_PLANES, stored.id, queries.typed(planes, "integer"))
 
 
 def of_versions(version_ids: Iterable[int]) -> list[int]:
@@ -101,7 +115,22 @@ def _rebase(tensor_id: int, method: str, doomed: Any) -> None:
     queries.execute(_COUNT_HOPS, tensor_id)
 
 
-_VALUE = "SELECT delc.restored_tensor($1, $2)"
+# What delc.restored_tensor() does, in statements that are planned once in a session.
+_WHOLE = "SELECT value FROM delc.stored_tensors WHERE id = $1"
+
+_WHOLE_PLANES = "SELECT delc.planes(value, $2) FROM delc.stored_tensors WHERE id = $1"
+
+_CHAIN = """
+    WITH RECURSIVE chain AS (
+        SELECT stored.value, stored.base_id, 0 AS hop FROM delc.stored_tensors AS stored WHERE stored.id = $1
+        UNION ALL
+        SELECT stored.value, stored.base_id, chain.hop - 1
+        FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.base_id
+    )
+    SELECT array_agg(delc.encoded(value) ORDER BY hop) FROM chain
+"""
+
+_CHAIN_PLANES = "SELECT delc.restored_tensor($1, $2)"
 
 _OF_VERSIONS = """
     SELECT DISTINCT parameter.tensor_id FROM delc.snapshots AS snapshot

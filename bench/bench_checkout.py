@@ -1,11 +1,12 @@
 """Getting a snapshot back from the archive: all of it, two bytes and one byte of each number (the paper's Table V).
 
-Four snapshots of a real transformer (90 MB each: pretrained, and fine-tuned for 160, 200 and 240 steps) are stored whole, in the
-least space, and within a budget; the last one is read, with the operating system's and the server's caches empty (as root) and
-again with them full. Differences are of method planes, so that two bytes of a chain can be read alone.
+Four snapshots of a real transformer (90 MB each: pretrained, and fine-tuned for 160, 200 and 240 steps) are stored
+whole, in the least space, and within a budget; the last one is read, with the operating system's and the server's
+caches empty (as root) and again with them full. Differences are of method planes, so that two bytes of a chain can be
+read alone.
 
-Claim: within the budget, all of a snapshot takes at most 1.5 times as long as stored whole (the paper: 2.3 times), and two bytes
-at most half.
+Claim: within the budget, all of a snapshot takes at most 1.5 times as long as stored whole (the paper: 2.3 times), and
+two bytes at most half.
 """
 
 from __future__ import annotations

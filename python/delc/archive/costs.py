@@ -14,9 +14,9 @@ from delc.archive.samples import Sample
 from delc.archive.scope import Tensor
 from delc.server import queries
 
-_READ = 1.0e6  # bytes of a stored value that are fetched in a millisecond
-_WHOLE = 1.5e6  # bytes of numbers that a whole tensor gives in a millisecond
-_DIFFERENCE = 0.45e6  # the same where a difference is added to its base
+_READ = 2.0e6  # bytes of a stored value that are fetched in a millisecond
+_WHOLE = 1.15e6  # bytes of numbers that a whole tensor gives in a millisecond
+_DIFFERENCE = 0.55e6  # the same where a difference is added to its base
 _EACH = 0.05  # milliseconds for finding one stored value
 _OVERHEAD_BYTES = 160  # what an encoded value has beside its numbers, about: a sample's is not to be scaled
 

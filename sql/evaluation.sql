@@ -6,18 +6,19 @@ CREATE FUNCTION delc.evaluate(
     split text DEFAULT 'test',
     store boolean DEFAULT true,
     confidence double precision DEFAULT 0.95,
-    seed bigint DEFAULT 0)
+    seed bigint DEFAULT 0,
+    reading text DEFAULT 'full')
 RETURNS TABLE (metric text, class text, value double precision, low double precision, high double precision, predicted text)
 LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("evaluation.evaluate", model, data, split, store, confidence, seed)
+return GD["delc"]("evaluation.evaluate", model, data, split, store, confidence, seed, reading)
 $$;
-COMMENT ON FUNCTION delc.evaluate(text, text, text, boolean, double precision, bigint) IS
+COMMENT ON FUNCTION delc.evaluate(text, text, text, boolean, double precision, bigint, text) IS
 $comment$Measures a model on rows whose target is known: metrics for all rows (class NULL), by class, label or output, and the confusion matrix (class was right, predicted was said), with confidence intervals [low, high]; then parameters, stored_bytes, flops and latency_ms (of one row).
 
-data: a data set (name or name@version), of which split is read (train, validation, test, or NULL for all), or a query, which runs with the caller's rights. Without data: the metrics of the last evaluation that was stored, without running again. Labels that training never saw count as wrong (row unseen_labels; in the confusion matrix their class is NULL); log_loss leaves them out. store: keeps the metrics in delc.metrics and delc.leaderboard; a standby server needs store => false. seed: of the resampling behind intervals.$comment$;
+data: a data set (name or name@version), of which split is read (train, validation, test, or NULL for all), or a query, which runs with the caller's rights. Without data: the metrics of the last evaluation that was stored, without running again. Labels that training never saw count as wrong (row unseen_labels; in the confusion matrix their class is NULL); log_loss leaves them out. store: keeps the metrics in delc.metrics and delc.leaderboard; a standby server needs store => false. seed: of the resampling behind intervals. reading: as for predict(); 'progressive' gives the metrics that labels alone decide, exactly as full precision would, and 'probable' and 'planes:k' all metrics of their answers. Only what was read in full is stored.$comment$;
 
 CREATE FUNCTION delc.diff_predictions(a text, b text, data text, split text DEFAULT NULL, key_column text DEFAULT NULL, tolerance double precision DEFAULT 0)
 RETURNS TABLE (key text, label_a text, label_b text, probability_a double precision, probability_b double precision, value_a double precision, value_b double precision)

@@ -133,7 +133,7 @@ CREATE FUNCTION delc.plane_directory(value delc.tensor, OUT dtype text, OUT stor
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'delc_tensor_plane_directory';
 COMMENT ON FUNCTION delc.plane_directory(delc.tensor) IS
-'How the planes of a stored tensor lie: its dtype and bytes, where each plane ends, how many leading bits of each number are known with it, and the chunks of a TOAST table that were read to know this.';
+'How the planes of a stored tensor or delta lie: its dtype and bytes, where each plane ends, how many leading bits of each number are known with it (all of them only at the end of an integer difference), and the chunks of a TOAST table that were read to know this.';
 
 CREATE FUNCTION delc.stored_part(value delc.tensor, start bigint, length bigint, OUT bytes bytea, OUT chunks integer)
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
@@ -141,8 +141,8 @@ AS 'MODULE_PATHNAME', 'delc_tensor_stored_part';
 COMMENT ON FUNCTION delc.stored_part(delc.tensor, bigint, bigint) IS
 'Bytes of a stored tensor as they are, and how many chunks of a TOAST table were read for them.';
 
-CREATE FUNCTION delc.tensor_of_prefix(prefix bytea, stored bigint, planes integer) RETURNS delc.tensor
+CREATE FUNCTION delc.tensor_of_prefix(prefix bytea, stored bigint) RETURNS delc.tensor
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'delc_tensor_of_prefix';
-COMMENT ON FUNCTION delc.tensor_of_prefix(bytea, bigint, integer) IS
-'The tensor with the first planes only, as planes() gives it, from the first bytes of the stored value and its size.';
+COMMENT ON FUNCTION delc.tensor_of_prefix(bytea, bigint) IS
+'A stored tensor or delta of which only the first bytes are known, with zeros for the others: for planes() and restore(), which are to read no further.';

@@ -5,6 +5,7 @@
  * A caller keeps the bytes that it has read so far; the next planes are the
  * bytes that follow them, up to where the directory says that they end.
  */
+#include "delta.h"
 #include "tensor_format.h"
 
 #include "access/detoast.h"
@@ -14,14 +15,6 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-
-#ifdef TENSOR_STORED_PLANES_MAX
-#define MOST_PLANES TENSOR_STORED_PLANES_MAX
-#define PLANE_WIDTH(plane) ((plane).width)
-#else
-#define MOST_PLANES TENSOR_MAX_PLANES
-#define PLANE_WIDTH(plane) 8
-#endif
 
 /*
  * Chunks of the TOAST table that hold bytes start to start + length of a
@@ -38,14 +31,65 @@ chunks_read(Datum value, int64 start, int64 length)
 					start / TOAST_MAX_CHUNK_SIZE + 1);
 }
 
+/* As bigint[]. */
 static Datum
 integers(const int64 *numbers, int count)
 {
-	Datum		values[MOST_PLANES];
+	Datum		values[TENSOR_STORED_PLANES_MAX];
 
 	for (int i = 0; i < count; i++)
 		values[i] = Int64GetDatum(numbers[i]);
 	return PointerGetDatum(construct_array(values, count, INT8OID, 8, true, TYPALIGN_DOUBLE));
+}
+
+typedef struct Directory
+{
+	int			dtype;
+	int64		stored;
+	int			planes;
+	int64		ends[TENSOR_STORED_PLANES_MAX];
+	int64		bits[TENSOR_STORED_PLANES_MAX];
+	int32		chunks;
+} Directory;
+
+static void
+whole_directory(Datum value, Directory *directory)
+{
+	TensorLayout layout;
+	int64		known = 0;
+
+	delc_layout_read(value, &layout);
+	directory->dtype = layout.header.dtype;
+	directory->stored = layout.total_bytes;
+	directory->planes = layout.planes;
+	for (int p = 0; p < layout.planes; p++)
+	{
+		known += layout.plane[p].width;
+		directory->ends[p] = (int64) layout.plane[p].offset + layout.plane[p].length;
+		directory->bits[p] = known;
+	}
+	directory->chunks += chunks_read(value, 0, Min(TENSOR_HEADER_MAX_BYTES, layout.total_bytes));
+}
+
+/* Of an integer difference, the first plane already needs everything. */
+static void
+delta_directory(Datum value, Directory *directory)
+{
+	DeltaLayout layout;
+	int			item_size;
+
+	delc_delta_read(value, &layout);
+	item_size = layout.header.item_size;
+	directory->dtype = layout.header.dtype;
+	directory->stored = layout.total_bytes;
+	directory->planes = layout.method == DELTA_SUB ? 1 : item_size;
+	for (int p = 0; p < directory->planes; p++)
+	{
+		directory->ends[p] = layout.method == DELTA_SUB ? layout.total_bytes :
+			delc_delta_offset(&layout, (p + 1) * delta_blocks(&layout.header));
+		directory->bits[p] = layout.method == DELTA_SUB ? 8 * item_size : 8 * (p + 1);
+	}
+	directory->chunks += chunks_read(value, 0, Min(DELTA_HEADER_MAX_BYTES, layout.total_bytes));
 }
 
 PG_FUNCTION_INFO_V1(delc_tensor_plane_directory);
@@ -55,28 +99,23 @@ Datum
 delc_tensor_plane_directory(PG_FUNCTION_ARGS)
 {
 	Datum		value = PG_GETARG_DATUM(0);
-	TensorLayout layout;
+	Directory	directory = {0};
 	TupleDesc	descriptor;
-	int64		ends[MOST_PLANES];
-	int64		bits[MOST_PLANES];
-	int64		known = 0;
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	delc_layout_read(value, &layout);
-	for (int p = 0; p < layout.planes; p++)
-	{
-		known += PLANE_WIDTH(layout.plane[p]);
-		ends[p] = (int64) layout.plane[p].offset + layout.plane[p].length;
-		bits[p] = known;
-	}
-	values[0] = CStringGetTextDatum(delc_dtype_name(layout.header.dtype));
-	values[1] = Int64GetDatum(layout.total_bytes);
-	values[2] = integers(ends, layout.planes);
-	values[3] = integers(bits, layout.planes);
-	values[4] = Int32GetDatum(chunks_read(value, 0, Min(TENSOR_HEADER_MAX_BYTES, layout.total_bytes)));
+	directory.chunks = chunks_read(value, 0, 1);	/* to see whether it is a delta */
+	if (delc_is_delta(value))
+		delta_directory(value, &directory);
+	else
+		whole_directory(value, &directory);
+	values[0] = CStringGetTextDatum(delc_dtype_name(directory.dtype));
+	values[1] = Int64GetDatum(directory.stored);
+	values[2] = integers(directory.ends, directory.planes);
+	values[3] = integers(directory.bits, directory.planes);
+	values[4] = Int32GetDatum(directory.chunks);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
@@ -109,32 +148,38 @@ delc_tensor_stored_part(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(delc_tensor_of_prefix);
 
 /*
- * tensor_of_prefix(prefix bytea, stored bigint, planes integer) → tensor: what
- * planes() gives of a value, from the bytes that were read of it.
+ * tensor_of_prefix(prefix bytea, stored bigint) → tensor: a stored tensor or
+ * delta of which only the first bytes were read; what follows is zero, and must
+ * not be asked for.
  */
 Datum
 delc_tensor_of_prefix(PG_FUNCTION_ARGS)
 {
 	bytea	   *prefix = PG_GETARG_BYTEA_PP(0);
 	int64		stored = PG_GETARG_INT64(1);
-	int			planes = PG_GETARG_INT32(2);
 	Size		length = VARSIZE_ANY_EXHDR(prefix);
 	struct varlena *padded;
-	TensorLayout layout;
+	Datum		value;
 
-	if (planes < 1 || stored < (int64) length || stored > (int64) (MaxAllocSize - VARHDRSZ))
+	if (stored < (int64) Max(length, TENSOR_FIXED_BYTES) || stored > (int64) (MaxAllocSize - VARHDRSZ))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%zu bytes are not the beginning of a stored tensor of " INT64_FORMAT " bytes with %d planes",
-						length, stored, planes)));
+				 errmsg("%zu bytes are not the beginning of a stored tensor of " INT64_FORMAT " bytes", length, stored)));
 	padded = palloc0(VARHDRSZ + stored);
 	SET_VARSIZE(padded, VARHDRSZ + stored);
 	memcpy(VARDATA(padded), VARDATA_ANY(prefix), length);
-	delc_layout_parse(&layout, VARDATA(padded), stored, ERRCODE_DATA_CORRUPTED);
-	planes = Min(planes, layout.planes);
-	if ((int64) layout.plane[planes - 1].offset + layout.plane[planes - 1].length > (int64) length)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%zu bytes do not reach to the end of plane %d of a stored tensor", length, planes)));
-	PG_RETURN_TENSOR(delc_tensor_first_planes(PointerGetDatum(padded), planes));
+	value = PointerGetDatum(padded);
+	if (delc_is_delta(value))
+	{
+		DeltaLayout layout;
+
+		delc_delta_parse(&layout, VARDATA(padded), stored, ERRCODE_INVALID_PARAMETER_VALUE);
+	}
+	else
+	{
+		TensorLayout layout;
+
+		delc_layout_parse(&layout, VARDATA(padded), stored, ERRCODE_INVALID_PARAMETER_VALUE);
+	}
+	PG_RETURN_TENSOR(padded);
 }

@@ -8,6 +8,7 @@ import torch
 
 from delc.evaluation.rows import MetricRow
 from delc.models.loaded import LoadedModel
+from delc.models.versions import ModelVersion
 from delc.server import interrupts, queries
 
 WARM_UP_PASSES = 5
@@ -22,11 +23,15 @@ def cost_rows(model: LoadedModel) -> list[MetricRow]:
     """
     times = sorted(_timed_passes(model))
     latency = MetricRow("latency_ms", None, _percentile(times, 50), _percentile(times, 5), _percentile(times, 95))
+    return [*known_cost_rows(model.version, model.built.flops(1)), latency]
+
+
+def known_cost_rows(version: ModelVersion, flops: int) -> list[MetricRow]:
+    """What it costs as far as that is known without running it."""
     return [
-        MetricRow("parameters", None, float(model.version.parameters)),
-        MetricRow("stored_bytes", None, float(_stored_bytes(model.version.snapshot_id))),
-        MetricRow("flops", None, float(model.built.flops(1))),
-        latency,
+        MetricRow("parameters", None, float(version.parameters)),
+        MetricRow("stored_bytes", None, float(_stored_bytes(version.snapshot_id))),
+        MetricRow("flops", None, float(flops)),
     ]
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from delc.evaluation.costs import cost_rows
 from delc.evaluation.data import EvaluationData, find_data
 from delc.evaluation.disagreement import disagreements
+from delc.evaluation.part_reading import measured_from_a_part
 from delc.evaluation.rounding_report import report
 from delc.evaluation.rows import MetricRow, check_confidence
 from delc.evaluation.scoring import scored_rows
+from delc.inference.progressive import precision
 from delc.log.runs import Metric, running
 from delc.models import loaded, versions
 from delc.server import queries, settings, threads
@@ -20,9 +22,10 @@ archive_report = report
 
 
 def evaluate(
-    model: str, data: str | None, split: str | None, store: bool, confidence: float, seed: int
+    model: str, data: str | None, split: str | None, store: bool, confidence: float, seed: int, reading: str | None
 ) -> Iterator[dict[str, Any]]:
     """The rows that ``delc.evaluate`` returns."""
+    chosen = precision.parse(reading)
     for name, given in (("store", store), ("confidence", confidence), ("seed", seed)):
         if given is None:
             raise InvalidParameter(f"{name} is NULL", hint=f"Leave {name} away for its default.")
@@ -31,7 +34,10 @@ def evaluate(
     if data is None:
         yield from _stored(version)
         return
-    if not store:
+    if not chosen.full:
+        threads.use(settings.threads())
+        measured = measured_from_a_part(version, find_data(data, split), reading or "", confidence, seed)
+    elif not store:
         measured = _measure(version, find_data(data, split), confidence, seed)
     else:
         measured = _measure_and_store(version, data, split, confidence, seed)

@@ -41,7 +41,7 @@ def report(model: str, data: str | None, split: str | None) -> Iterator[dict[str
         rounded = {name: _rounded(scheme, value, name in learnable) for name, value in state.items()}
         size = _stored_bytes(rounded)
         predicted, targets = collect(_with(exact, rounded), found)
-        measured = metrics(exact, predicted, targets, confidence=0.95, seed=0)
+        measured = metrics(exact.target, predicted, targets, confidence=0.95, seed=0)
         if reference is None:
             reference, exact_bytes = predicted, size
         yield {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from delc.evaluation.data import EvaluationData
 from delc.evaluation.multilabel import multilabel_metrics
 from delc.evaluation.regression import regression_metrics
 from delc.evaluation.rows import MetricRow
-from delc.features.fitted_target import Classification, Multilabel
-from delc.inference.forward import outputs
+from delc.features import FittedFeatures, RowLayout
+from delc.features.fitted_target import Classification, FittedTarget, Multilabel
+from delc.inference.forward import Outputs, outputs
 from delc.inference.outputs import Scores, scores
 from delc.models.loaded import LoadedModel
 from delc.server import interrupts, progress, queries
@@ -23,22 +25,32 @@ from delc.server.memory import MemoryWatch
 Targets = npt.NDArray[Any]
 """What is right for each row, encoded as the loss takes it."""
 
+Predict = Callable[[str, RowLayout], Iterator[Outputs]]
+"""The outputs for the rows of a query, in batches."""
+
 
 def scored_rows(model: LoadedModel, data: EvaluationData, confidence: float, seed: int) -> list[MetricRow]:
     """The metrics of the model's task. Raises ``InvalidData`` when there are no rows."""
     predicted, targets = collect(model, data)
     progress.report("computing metrics")
-    return metrics(model, predicted, targets, confidence, seed)
+    return metrics(model.target, predicted, targets, confidence, seed)
 
 
 def collect(model: LoadedModel, data: EvaluationData) -> tuple[Scores, Targets]:
     """Scores and encoded targets of all rows. Raises ``InvalidData`` when there are none."""
+    return collect_from(model.features, model.target, lambda query, layout: outputs(model, query, layout), data)
+
+
+def collect_from(
+    features: FittedFeatures, target: FittedTarget, predict: Predict, data: EvaluationData
+) -> tuple[Scores, Targets]:
+    """As ``collect``, of what ``predict`` says."""
     watch = MemoryWatch.begin()
-    layout = model.features.layout_for(queries.describe(data.query), target=model.target)
-    encoder = model.target.encoder(layout)
+    layout = features.layout_for(queries.describe(data.query), target=target)
+    encoder = target.encoder(layout)
     found, actual, rows = [], [], 0
-    for part in outputs(model, data.query, layout):
-        found.append(scores(model.target, part.logits))
+    for part in predict(data.query, layout):
+        found.append(scores(target, part.logits))
         actual.append(encoder.encode(part.batch).numpy())
         rows += part.batch.rows
         progress.report("predicting", batch=len(found))
@@ -48,9 +60,9 @@ def collect(model: LoadedModel, data: EvaluationData) -> tuple[Scores, Targets]:
     return np.concatenate(found), np.concatenate(actual)
 
 
-def metrics(model: LoadedModel, predicted: Scores, targets: Targets, confidence: float, seed: int) -> list[MetricRow]:
-    """The metrics of the model's task for what ``collect`` found."""
-    target, check = model.target, interrupts.check
+def metrics(target: FittedTarget, predicted: Scores, targets: Targets, confidence: float, seed: int) -> list[MetricRow]:
+    """The metrics of a task for what ``collect`` found."""
+    check = interrupts.check
     if isinstance(target, Classification):
         return classification_metrics(predicted, targets, target.labels, confidence, seed, check)
     if isinstance(target, Multilabel):

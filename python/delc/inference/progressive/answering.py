@@ -38,6 +38,7 @@ class Report:
     stored_bytes: int
     steps: dict[tuple[int, str], Step] = field(default_factory=dict)
     remark: str | None = None
+    rounded: str | None = None
 
 
 _last: list[Report] = []
@@ -146,7 +147,8 @@ def answering(version: ModelVersion, how: str, top: int | None = None, tolerance
         raise problem
     target = target_from_json(version.target)
     decision = decision_for(target, top, tolerance)
-    report = Report(str(version), model.stored_bytes)
+    rounded = f"certified relative to what is stored, which was rounded ({version.scheme})" if version.scheme else None
+    report = Report(str(version), model.stored_bytes, rounded=rounded)
     settler = Settler(model, decision, model.budget, interrupts.check)
     _last[:] = [report]
     return Answering(model, chosen, decision, target, report, settler, read_before)
@@ -165,5 +167,5 @@ def last_report() -> Iterator[dict[str, Any]]:
                 "bytes": step.bytes,
                 "chunks": step.chunks,
                 "stored_bytes": report.stored_bytes,
-                "remark": report.remark,
+                "remark": "; ".join(part for part in (report.rounded, report.remark) if part) or None,
             }

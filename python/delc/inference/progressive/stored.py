@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ import torch
 from delc.features import FittedFeatures
 from delc.inference.progressive import costs
 from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
+from delc.inference.progressive.depths import AHEAD_BITS, SMALL, read_ahead
 from delc.inference.progressive.fill import filled
 from delc.inference.progressive.propagation import Boxed, boxed
 from delc.inference.progressive.settling import Forward
@@ -23,11 +26,6 @@ from delc.networks import BuiltNetwork, Network, restore
 from delc.networks.resolution import ResolvedNetwork, resolve
 from delc.server import interrupts, queries, settings
 from delc.server.errors import InvalidParameter
-
-SMALL = 8192
-"""Values that take at most so many stored bytes (biases, statistics, last layers) are read whole: the pages are fetched
-anyway, and what is known exactly tightens all bounds.
-"""
 
 LEAST_BITS = 16
 """Fewer settle nothing: of one byte, even the exponent is not known."""
@@ -40,30 +38,60 @@ MEMORY_SHARE = 4
 
 
 @dataclass
+class Hop:
+    """A stored value that a tensor is made of: itself, or its base, or a difference on the way from the base to it.
+
+    ``ends``: up to where it is read for each of the tensor's depths. ``prefix``: what was read so far.
+    """
+
+    id: int
+    stored: int
+    ends: list[int]
+    row_version: str
+    prefix: bytes = b""
+
+
+@dataclass
 class StoredTensor:
-    """A parameter, or a chunk of one: where its planes end, and the stored bytes that were read so far."""
+    """A parameter, or a chunk of one. ``bits``: the depths to which it can be read; ``planes``: how many of them it
+    is.
+    """
 
     name: str
     chunk: int
     shape: tuple[int, ...]
     dtype: str
-    stored: int
-    ends: list[int]
     bits: list[int]
-    row_version: str
+    hops: list[Hop]
+    ahead: int = 0
     planes: int = 0
-    prefix: bytes = b""
+
+    @property
+    def stored(self) -> int:
+        """The bytes of all stored values that it is made of."""
+        return sum(hop.stored for hop in self.hops)
 
     @property
     def large(self) -> bool:
-        """Whether it pays to read only a part of it; integers are read whole."""
+        """Whether anything is saved by reading only a part of it; integers are read whole."""
         return self.stored > SMALL and "float" in self.dtype
 
     def planes_for(self, bits: int) -> int:
-        """Planes that hold so many bits, and no more; small values whole, and at least one."""
+        """Depths that hold so many bits, and no more; small values whole, and at least one."""
         if not self.large:
             return len(self.bits)
-        return max(1, sum(known <= bits for known in self.bits))
+        return max(1, sum(known <= bits + self.ahead for known in self.bits))
+
+    @staticmethod
+    def of(rows: list[dict[str, Any]]) -> StoredTensor:
+        """From the directories of all values that it is made of, the base first."""
+        last = rows[-1]
+        bits = [depth for depth in last["bits"] if all(depth in row["bits"] for row in rows)]
+        hops = []
+        for row in rows:
+            ends = [row["ends"][row["bits"].index(depth)] for depth in bits]
+            hops.append(Hop(row["id"], row["stored"], ends, row["row_version"]))
+        return StoredTensor(last["name"], last["chunk"], tuple(last["shape"]), last["dtype"], bits, hops)
 
 
 @dataclass
@@ -131,7 +159,7 @@ class StoredModel:
         """What was not read of it."""
         if self.complete:
             return 0
-        return self.stored_bytes - sum(len(tensor.prefix) for tensor in self.tensors)
+        return self.stored_bytes - _held_bytes(self)
 
     def deepen(self) -> None:
         """Reads the next plane or half plane of every large parameter."""
@@ -157,46 +185,41 @@ class StoredModel:
         """Reads a tensor up to so many planes; False where it was stored anew since its directory was read."""
         if planes <= tensor.planes:
             return True
-        interrupts.check()
-        start, end = len(tensor.prefix), tensor.ends[planes - 1]
-        with queries.as_owner():
-            found = queries.row(_STORED_PART, *self._place(tensor), start, end - start, tensor.row_version)
-        if found is None:
-            return False
-        tensor.prefix += found["bytes"]
+        for hop in tensor.hops:
+            interrupts.check()
+            start, end = len(hop.prefix), hop.ends[planes - 1]
+            with queries.as_owner():
+                found = queries.row(_STORED_PART, hop.id, start, end - start, hop.row_version)
+            if found is None:
+                return False
+            hop.prefix += found["bytes"]
+            self.reading.bytes += end - start
+            self.reading.chunks += found["chunks"]
         tensor.planes = planes
-        self.reading.bytes += end - start
-        self.reading.chunks += found["chunks"]
         return True
 
     def read_directories(self) -> None:
         """Where the planes of every parameter lie."""
         with queries.as_owner():
             found = queries.rows(_DIRECTORIES, self.version.snapshot_id)
-        self.tensors = [
-            StoredTensor(
-                row["name"],
-                row["chunk"],
-                tuple(row["shape"]),
-                row["dtype"],
-                row["stored"],
-                row["ends"],
-                row["bits"],
-                row["row_version"],
-            )
-            for row in found
-        ]
+        chains = groupby(found, key=itemgetter("name", "chunk"))
+        self.tensors = [StoredTensor.of(list(chain)) for _, chain in chains]
         self.reading.chunks += sum(row["chunks"] for row in found)
+        sizes: dict[str, int] = {}
+        for tensor in self.tensors:
+            sizes[tensor.name] = sizes.get(tensor.name, 0) + tensor.stored
+        further = read_ahead(sizes)
+        for tensor in self.tensors:
+            tensor.ahead = AHEAD_BITS if tensor.name in further else 0
 
     def forget(self) -> None:
         """Drops the planes that are kept."""
         for tensor in self.tensors:
-            tensor.planes, tensor.prefix = 0, b""
+            tensor.planes = 0
+            for hop in tensor.hops:
+                hop.prefix = b""
         self.bits = 0
         self._net = self._middle = None
-
-    def _place(self, tensor: StoredTensor) -> tuple[Any, ...]:
-        return self.version.snapshot_id, tensor.name, queries.typed(tensor.chunk, "integer")
 
     def prefixes(self, bits: int | None = None) -> dict[str, tuple[torch.Tensor, int]]:
         """Every parameter with its unknown bits zero, and the number of bits that are known, by name; as if no more
@@ -208,8 +231,7 @@ class StoredModel:
         for tensor in self.tensors:
             interrupts.check()
             planes = tensor.planes if bits is None else min(tensor.planes, tensor.planes_for(bits))
-            value = queries.value(_OF_PREFIX, tensor.prefix, tensor.stored, queries.typed(planes, "integer"))
-            parts.setdefault(tensor.name, []).append(torch.as_tensor(value))
+            parts.setdefault(tensor.name, []).append(torch.as_tensor(_value(tensor, planes)))
             shapes[tensor.name] = tensor.shape
             known_bits = tensor.bits[planes - 1]
             known[tensor.name] = min(known.get(tensor.name, known_bits), known_bits)
@@ -261,22 +283,39 @@ class StoredModel:
         return loaded.load(self.version).built.module
 
 
-_models: OrderedDict[int, StoredModel] = OrderedDict()
+def _value(tensor: StoredTensor, planes: int) -> Any:
+    """The numbers that the bytes read so far say, with zeros in the bits below so many planes."""
+    whole = planes == len(tensor.bits)
+    if len(tensor.hops) == 1:
+        hop = tensor.hops[0]
+        if whole:
+            return queries.value(_WHOLE, hop.prefix, hop.stored)
+        stored_planes = sum(end <= hop.ends[planes - 1] for end in hop.ends)
+        return queries.value(_PLANES, hop.prefix, hop.stored, queries.typed(stored_planes, "integer"))
+    prefixes = queries.typed([hop.prefix for hop in tensor.hops], "bytea[]")
+    sizes = queries.typed([hop.stored for hop in tensor.hops], "bigint[]")
+    if whole:
+        return queries.value(_CHAIN, prefixes, sizes)
+    return queries.value(_CHAIN_PLANES, prefixes, sizes, queries.typed(tensor.bits[planes - 1] // 8, "integer"))
+
+
+_models: OrderedDict[tuple[int, str | None], StoredModel] = OrderedDict()
 
 
 def open_model(version: ModelVersion) -> tuple[StoredModel, tuple[int, int]]:
     """The version, with what the session has read of it, and the bytes and chunks read before. Directories of planes
     are read the first time.
     """
-    model = _models.get(version.snapshot_id)
+    key = (version.snapshot_id, version.scheme)
+    model = _models.get(key)
     before = (0, 0) if model is None else (model.reading.bytes, model.reading.chunks)
     if model is None:
         features = FittedFeatures.from_json(version.features)
         resolved = resolve(Network.parse(version.network), features.input_specs())
         model = StoredModel(version, features, resolved, [], Reading())
         model.read_directories()
-        _models[version.snapshot_id] = model
-    _models.move_to_end(version.snapshot_id)
+        _models[key] = model
+    _models.move_to_end(key)
     return model, before
 
 
@@ -291,7 +330,7 @@ def make_room(used: StoredModel) -> None:
 
 
 def _held_bytes(model: StoredModel) -> int:
-    return sum(len(tensor.prefix) for tensor in model.tensors)
+    return sum(len(hop.prefix) for tensor in model.tensors for hop in tensor.hops)
 
 
 def planes_error(model: StoredModel, bits: int) -> InvalidParameter | None:
@@ -308,17 +347,38 @@ def planes_error(model: StoredModel, bits: int) -> InvalidParameter | None:
 
 
 _DIRECTORIES = """
-    SELECT parameter.name, parameter.chunk, parameter.shape, directory.dtype, directory.stored, directory.ends,
-           directory.bits, directory.chunks, parameter.ctid::text || ' ' || parameter.xmin::text AS row_version
-    FROM delc.parameters AS parameter, LATERAL delc.plane_directory(parameter.value) AS directory
-    WHERE parameter.snapshot_id = $1 ORDER BY parameter.name, parameter.chunk
+    WITH RECURSIVE chain AS (
+        SELECT parameter.name, parameter.chunk, parameter.shape, stored.id, stored.base_id, 0 AS hop
+        FROM delc.snapshot_parameters AS parameter
+        JOIN delc.stored_tensors AS stored ON stored.id = parameter.tensor_id
+        WHERE parameter.snapshot_id = $1
+        UNION ALL
+        SELECT chain.name, chain.chunk, chain.shape, stored.id, stored.base_id, chain.hop - 1
+        FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.base_id
+    )
+    SELECT chain.name, chain.chunk, chain.shape, chain.id, directory.dtype, directory.stored, directory.ends,
+           directory.bits, directory.chunks, stored.ctid::text || ' ' || stored.xmin::text AS row_version
+    FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.id,
+         LATERAL delc.plane_directory(stored.value) AS directory
+    ORDER BY chain.name, chain.chunk, chain.hop
 """
 
 _STORED_PART = """
     SELECT part.bytes, part.chunks
-    FROM delc.parameters AS parameter, LATERAL delc.stored_part(parameter.value, $4, $5) AS part
-    WHERE parameter.snapshot_id = $1 AND parameter.name = $2 AND parameter.chunk = $3
-        AND parameter.ctid::text || ' ' || parameter.xmin::text = $6
+    FROM delc.stored_tensors AS stored, LATERAL delc.stored_part(stored.value, $2, $3) AS part
+    WHERE stored.id = $1 AND stored.ctid::text || ' ' || stored.xmin::text = $4
 """
 
-_OF_PREFIX = "SELECT delc.tensor_of_prefix($1, $2, $3)"
+_WHOLE = "SELECT delc.tensor_of_prefix($1, $2)"
+
+_PLANES = "SELECT delc.planes(delc.tensor_of_prefix($1, $2), $3)"
+
+_CHAIN = """
+    SELECT delc.restore(delc.tensor_of_prefix(hop.prefix, hop.stored) ORDER BY hop.number)
+    FROM ROWS FROM (unnest($1), unnest($2)) WITH ORDINALITY AS hop (prefix, stored, number)
+"""
+
+_CHAIN_PLANES = """
+    SELECT delc.restore(delc.tensor_of_prefix(hop.prefix, hop.stored), $3 ORDER BY hop.number)
+    FROM ROWS FROM (unnest($1), unnest($2)) WITH ORDINALITY AS hop (prefix, stored, number)
+"""

@@ -1,4 +1,4 @@
-"""The package is a house: rooms on floors, and each uses rooms below it or beside it, never above and never in a circle."""
+"""The package is a house: rooms on floors; each uses rooms below it or beside it, never above, never in a circle."""
 
 from __future__ import annotations
 

@@ -121,6 +121,14 @@ def test_queries_that_are_too_long_or_too_deep_are_refused(work: Connection) -> 
     assert said(work, f"select m where {many}").startswith("the query has more than 2000 parts")
 
 
+def test_more_rows_than_anybody_reads_are_refused(work: Connection) -> None:
+    found = said(work, "select a, b, c, d, e, f, g")
+    assert found.startswith("more than 6 variables")
+    # Six variables over seven versions: 117,649 rows.
+    work.execute("SELECT delc.copy_model('alexnet_1', 'another')")
+    assert said(work, "select a, b, c, d, e, f").startswith("more than 100000 rows match, at line 1, column 8")
+
+
 def test_stored_queries_that_name_one_another_are_refused(work: Connection) -> None:
     work.execute("SELECT delc.save_query('chicken', 'select m from \"egg\"')")
     work.execute("SELECT delc.save_query('egg', 'select m from \"chicken\"')")

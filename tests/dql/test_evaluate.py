@@ -58,7 +58,7 @@ def test_trials_in_processes_of_their_own_give_the_same_numbers(ask: Ask, work: 
     assert plan["processes"].startswith("the session's own")  # there is one trial
     long = f'{FROM} vary config.base_lr in [0.001, 0.002] keep top(1, m["loss"], 60)'
     plan = {row["source"]: row["detail"] for row in ask(f"explain {long}")}
-    assert plan["processes"].startswith("2, one thread each")
+    assert plan["processes"].startswith("2, the session's own among them")
     shared = ask(long)
     work.execute("SET LOCAL delc.trial_workers = 1")
     own = ask(long)

@@ -23,8 +23,8 @@ from delc.dql.sources import range_of
 from delc.dql.syntax import Evaluate, Keep
 from delc.dql.trial_data import RowStore, TrialRows
 from delc.dql.trials import FINISHED, KEPT, Beginning, Trial, begin, work_of
-from delc.dql.work import LOSSES, Goal, Outcome, Work
-from delc.dql.workers import InProcess, Runner, pool
+from delc.dql.work import LOSSES, Goal, Outcome, RowBatches, Work
+from delc.dql.workers import InProcess, Runner, pool, python_program
 from delc.log import runs
 from delc.models import parameters, versions
 from delc.models.versions import ModelVersion
@@ -243,14 +243,19 @@ def _threads(planned: Plan) -> int:
 
 def _runner(planned: Plan, execution: Execution, stack: ExitStack) -> Runner:
     stores = planned.rows.all
-    if planned.workers > 1:
-        shared = [rows.share() for rows in stores]
-        for each in shared:
-            stack.callback(each.close)
-        return stack.enter_context(pool(planned.workers, shared, _threads(planned), server_settings.python_path()))
     threads.use(_threads(planned))
     batches = [rows.batches(execution.watch) for rows in stores]
-    return InProcess(lambda number: batches[number])
+
+    def rows_of(number: int) -> RowBatches:
+        return batches[number]
+
+    if planned.workers <= 1:
+        return InProcess(rows_of)
+    shared = [rows.share() for rows in stores]
+    for each in shared:
+        stack.callback(each.close)
+    path = server_settings.python_path()
+    return stack.enter_context(pool(planned.workers, shared, rows_of, _threads(planned), path))
 
 
 def _workers(trials: list[Trial], rows: RowStore, steps: list[Rung], execution: Execution) -> tuple[int, str | None]:
@@ -260,6 +265,8 @@ def _workers(trials: list[Trial], rows: RowStore, steps: list[Rung], execution: 
         return 1, "there is one trial" if len(trials) <= 1 else "delc.trial_workers, or the processors, are 1"
     if not all(each.in_memory for each in rows.all):
         return 1, "the rows do not fit into memory, and are read anew in every epoch"
+    if python_program() is None:
+        return 1, "there is no Python program to start others with"
     seconds = estimated_seconds(trials, rows, steps)
     if seconds < SECONDS_TO_START:
         return 1, f"the work is short (about {seconds:.1f} s), and starting others takes longer"

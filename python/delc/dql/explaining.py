@@ -95,7 +95,7 @@ def _then(rung: Rung, plan: Plan) -> str:
 def _processes(plan: Plan) -> str:
     if plan.why_own is not None:
         return f"the session's own, one trial after the other: {plan.why_own}"
-    return f"{plan.workers}, one thread each; they read the rows that this session sees"
+    return f"{plan.workers}, the session's own among them, one thread each; they read the rows that this session sees"
 
 
 def _time(plan: Plan) -> str:

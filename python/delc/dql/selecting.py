@@ -9,11 +9,13 @@ from typing import Any
 from delc.dql.attributes import Model, metric_sql
 from delc.dql.conditions import Scope, follow, metrics_named, predicate_sql, select_layers, term
 from delc.dql.parameters import Bindings
-from delc.dql.problems import problem
+from delc.dql.problems import TooLarge, problem
 from delc.dql.selectors import read_selector
 from delc.dql.sources import Made, Range, range_of, variable_of
 from delc.dql.syntax import Attribute, Key, Node, Predicate, Select, Source
 from delc.server import queries
+
+MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,18 @@ class Planned:
 
 
 def select(query: Select, made: Made, chain: tuple[str, ...] = ()) -> Found:
-    """Runs a select."""
+    """Runs a select; more than ``MOST_ROWS`` rows are an error, because each takes memory of this process."""
     planned = plan(query, made, chain)
+    bounded = f"SELECT * FROM ({planned.sql}) AS found LIMIT {MOST_ROWS + 1}"
     with queries.as_owner():
-        rows = queries.rows(planned.sql, *planned.bindings.values)
+        rows = queries.rows(bounded, *planned.bindings.values)
+    if len(rows) > MOST_ROWS:
+        raise problem(
+            query.places[0],
+            f"more than {MOST_ROWS} rows match",
+            hint="Join the variables by a condition, or end the query with a limit.",
+            kind=TooLarge,
+        )
     keys = [f"id{place}" for place in range(len(planned.variables))]
     return Found(
         planned.variables,

@@ -1,16 +1,18 @@
-"""Trials in processes of their own, as many at a time as there are processors.
+"""Trials in several processes, as many as there are processors: this one, and workers.
 
-Each is a program that is started anew (not a copy of this process, which would hold the client's connection): it
+A worker is a program that is started anew (not a copy of this process, which would hold the client's connection): it
 imports torch, and trains on rows that it is given in shared memory. So trials see the rows that the caller sees, what
 the caller has not committed among them.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +28,9 @@ from delc.server.errors import DelcError
 from delc.training.state import EpochRecord
 
 WAIT_SECONDS = 0.1
+LOOK_SECONDS = 0.02
+"""How long training here goes on without looking after the workers."""
+
 PIECE = 1 << 20
 CRASHED = "58000"
 
@@ -87,7 +92,7 @@ class InProcess:
 class _Worker:
     process: subprocess.Popen[bytes]
     trial: int | None = None
-    ready: bool = False
+    is_ready: bool = False
     outgoing: deque[memoryview] = field(default_factory=deque)
     incoming: bytearray = field(default_factory=bytearray)
 
@@ -103,36 +108,81 @@ class _Worker:
 
 
 class Pool:
-    """Workers that are started together and end together."""
+    """Workers that are started together and end together, and this process beside them: it trains too, from the first
+    moment on, and looks after the others between its batches.
+    """
 
-    def __init__(self, workers: list[_Worker]) -> None:
-        self._workers = workers
+    def __init__(self, rows: Callable[[int], RowBatches]) -> None:
+        self.workers: list[_Worker] = []
+        self._rows = rows
+        self._next: deque[Work] = deque()
+        self._arrived: deque[Outcome] = deque()
+        self._failure: WorkerFailed | None = None
+        self._looked = 0.0
 
     def run(self, trials: Sequence[tuple[int, Prepare]], told: Told) -> Iterator[Outcome | tuple[int, DelcError]]:
-        """Carries out all work, one piece per worker at a time."""
+        """Carries out all work, one piece per process at a time."""
         waiting = deque(trials)
-        while waiting or any(worker.trial is not None for worker in self._workers):
-            for worker in self._workers:
-                while worker.trial is None and waiting:
-                    number, prepare = waiting.popleft()
-                    try:
-                        message = messages.work_message(prepare())
-                    except DelcError as error:
-                        yield number, error
-                        continue
-                    worker.trial = number
-                    worker.outgoing.append(memoryview(message))
-            yield from self._exchange(told)
+        while waiting or self._next or self._arrived or any(worker.trial is not None for worker in self.workers):
+            yield from self._prepare(waiting)
+            self._hand_out()
+            if self._next:
+                yield self._own(self._next.popleft(), told)
+            else:
+                self._exchange(told, WAIT_SECONDS)
+            if self._failure is not None:
+                raise self._failure
+            while self._arrived:
+                yield self._arrived.popleft()
 
-    def _exchange(self, told: Told) -> Iterator[Outcome]:
-        """Waits a while for workers, and passes what there is in both directions."""
+    def _prepare(self, waiting: deque[tuple[int, Prepare]]) -> Iterator[tuple[int, DelcError]]:
+        """Makes the next pieces of work ready, one for each process: none can be made in the midst of training."""
+        while waiting and len(self._next) <= len(self.workers):
+            number, prepare = waiting.popleft()
+            try:
+                self._next.append(prepare())
+            except DelcError as error:
+                yield number, error
+
+    def _hand_out(self) -> None:
+        """Gives work to those who have imported all that they need, and have none."""
+        for worker in self.workers:
+            if self._next and worker.is_ready and worker.trial is None:
+                work = self._next.popleft()
+                worker.trial = work.trial
+                worker.outgoing.append(memoryview(messages.work_message(work)))
+
+    def _own(self, work: Work, told: Told) -> Outcome:
+        def poll() -> None:
+            interrupts.check()
+            if time.monotonic() - self._looked > LOOK_SECONDS:
+                self._look(told)
+
+        def epoch_done(record: EpochRecord) -> None:
+            told(work.trial, record.epoch, _loss(record))
+
+        return carry_out(work, self._rows(work.data), poll, epoch_done)
+
+    def _look(self, told: Told) -> None:
+        """Passes on what there is; a failure of a worker is not one of the training that goes on here."""
+        started = time.monotonic()
+        try:
+            self._hand_out()
+            while self._exchange(told, 0) and time.monotonic() - started < LOOK_SECONDS:
+                pass
+        except WorkerFailed as error:
+            self._failure = error
+        self._looked = time.monotonic()
+
+    def _exchange(self, told: Told, seconds: float) -> bool:
+        """Waits so long for workers, and passes what there is in both directions; whether there was anything."""
         interrupts.check()
         with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
+            for worker in self.workers:
                 selector.register(worker.stdout, selectors.EVENT_READ, worker)
                 if worker.outgoing:
                     selector.register(worker.stdin, selectors.EVENT_WRITE, worker)
-            events = selector.select(WAIT_SECONDS)
+            events = selector.select(seconds)
         interrupts.check()
         for key, _ in events:
             worker = key.data
@@ -140,13 +190,14 @@ class Pool:
                 _send(worker)
             else:
                 _receive(worker)
-                yield from _outcomes(worker, told)
+                self._arrived.extend(_outcomes(worker, told))
+        return bool(events)
 
     def close(self) -> None:
         """Ends all workers."""
-        for worker in self._workers:
+        for worker in self.workers:
             worker.process.kill()
-        for worker in self._workers:
+        for worker in self.workers:
             worker.process.wait()
             for stream in (worker.process.stdin, worker.process.stdout):
                 if stream is not None:
@@ -155,15 +206,21 @@ class Pool:
 
 
 @contextmanager
-def pool(count: int, rows: Sequence[SharedRows], threads: int, python_path: str) -> Iterator[Pool]:
-    """Workers that share rows; they are gone when the block ends, however it ends."""
+def pool(
+    processes: int,
+    shared: Sequence[SharedRows],
+    rows: Callable[[int], RowBatches],
+    threads: int,
+    python_path: str,
+) -> Iterator[Pool]:
+    """So many processes that share rows, this one among them; the others are gone when the block ends, however it ends."""
     program = python_program()
     if program is None:
         raise WorkerFailed("no Python program to start workers with", hint="SET delc.trial_workers = 1.")
-    started = Pool([])
+    started = Pool(rows)
     try:
-        for _ in range(count):
-            started._workers.append(_start(program, rows, threads, python_path))
+        for _ in range(processes - 1):
+            started.workers.append(_start(program, shared, threads, python_path))
         yield started
     finally:
         started.close()
@@ -182,8 +239,10 @@ def _start(program: str, rows: Sequence[SharedRows], threads: int, python_path: 
         bufsize=0,
     )
     worker = _Worker(process)
-    os.set_blocking(worker.stdin, False)
-    os.set_blocking(worker.stdout, False)
+    for pipe in (worker.stdin, worker.stdout):
+        os.set_blocking(pipe, False)
+        with suppress(OSError):  # a limit of the system may allow only small ones
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIECE)
     description = {"threads": threads, "rows": [{"fd": each.fd, "layout": each.layout} for each in rows]}
     worker.outgoing.append(memoryview(messages.pack(description, {})))
     return worker
@@ -223,7 +282,9 @@ def _outcomes(worker: _Worker, told: Told) -> Iterator[Outcome]:
         document, tensors = messages.unpack(body[:text], body[text:])
         if document["sort"] == "epoch":
             told(document["trial"], document["epoch"], document["loss"])
-        elif document["sort"] == "outcome":
+        elif document["sort"] == "ready":
+            worker.is_ready = True
+        else:
             worker.trial = None
             yield messages.read_outcome(document, tensors)
 

@@ -213,7 +213,7 @@ def pool(
     threads: int,
     python_path: str,
 ) -> Iterator[Pool]:
-    """So many processes that share rows, this one among them; the others are gone when the block ends, however it ends."""
+    """So many processes that share rows, this one among them; the others end with the block, however it ends."""
     program = python_program()
     if program is None:
         raise WorkerFailed("no Python program to start workers with", hint="SET delc.trial_workers = 1.")

@@ -127,7 +127,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("inference.progressive_reading")
 $$;
 COMMENT ON FUNCTION delc.progressive_reading() IS
-$comment$What the last call of this session with a reading other than full has read: a row for each depth and method with the rows that were settled so; bytes and chunks of TOAST tables (of 1,996 bytes each) that the call had read of the parameters by then, those for finding the planes among them; stored_bytes: what all parameters take. Planes that an earlier call of the session has read are kept and not read again. remark: why everything was read, if so.$comment$;
+$comment$What the last call of this session with a reading other than full has read: a row for each depth and method with the rows that were settled so; bytes and chunks of TOAST tables (of 1,996 bytes each) that the call had read of the parameters by then, those for finding the planes among them (a model that is read in full at once may come from memory that sessions share); stored_bytes: what all parameters take. Planes that an earlier call of the session has read are kept and not read again. remark: why everything was read, if so.$comment$;
 
 CREATE FUNCTION delc.plane_directory(value delc.tensor, OUT dtype text, OUT stored bigint, OUT ends bigint[], OUT bits bigint[], OUT chunks integer)
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE

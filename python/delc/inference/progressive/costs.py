@@ -21,8 +21,8 @@ CONSTANT = 1.0
 QUICK_FLOPS = 5e10
 """Operations a second of a forward pass, at its best: full precision is not thought slower than it is."""
 
-QUICK_BYTES = 2e9
-"""Stored bytes a second that are read and decoded at best, when everything is cached."""
+BOXED_NUMBERS = 1.5e7
+"""Parameters a second that are made ready for bounds: centres, sizes and noise in float64, anew at each depth."""
 
 BOUND_FLOPS = 3e9
 """Operations a second of bounds, which are float64 and have smaller products."""
@@ -55,9 +55,9 @@ class Budget:
         """Seconds that are left."""
         return self.allowed - self.spent
 
-    def earn(self, flops: float, stored_bytes: float = 0.0) -> None:
-        """For work that full precision would have to do."""
-        self.allowed += SHARE * (flops / QUICK_FLOPS + stored_bytes / QUICK_BYTES)
+    def earn(self, flops: float, reading: float = 0.0) -> None:
+        """For work that full precision would have to do: operations, and seconds of reading."""
+        self.allowed += SHARE * (flops / QUICK_FLOPS + reading)
 
     @contextmanager
     def spending(self) -> Iterator[None]:

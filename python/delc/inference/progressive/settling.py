@@ -46,8 +46,8 @@ class Source(Protocol):
         """Of one row's forward pass."""
 
     @property
-    def unread_bytes(self) -> int:
-        """Stored bytes that were not read yet."""
+    def preparing(self) -> int:
+        """Parameters that have to be made ready before anything can be bounded at this depth."""
 
     def deepen(self) -> None:
         """Reads the next plane or half plane."""
@@ -102,6 +102,10 @@ class Settler:
             self.remark = self.remark or "the session holds the model in full"
         self._give_up_early()
         while len(open_rows) and not self.source.complete:
+            if self.source.preparing / costs.BOXED_NUMBERS > self.budget.left:
+                self.remark = "read in full: making so many parameters ready for bounds takes longer than reading them"
+                self.source.read_all()
+                break
             guess = self.source.middle()(inputs) if answers is None else self._guess(answers, inputs, open_rows)
             if answers is None:
                 answers = self._blank(guess)

@@ -5,6 +5,7 @@ Parameters are read as the extension's owner, as all predictions do.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -32,6 +33,9 @@ LEAST_BITS = 16
 
 ALL_BITS = 32
 """Of the float32 that networks compute in."""
+
+CHUNK_BYTES = 1996
+"""What a chunk of a TOAST table holds."""
 
 MEMORY_SHARE = 4
 """Planes that are kept take at most this part of the memory limit."""
@@ -96,10 +100,11 @@ class StoredTensor:
 
 @dataclass
 class Reading:
-    """What was read: bytes of stored values, chunks of TOAST tables."""
+    """What was read: bytes of stored values, chunks of TOAST tables, and the seconds that it took."""
 
     bytes: int = 0
     chunks: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -155,19 +160,30 @@ class StoredModel:
         return sum(tensor.stored for tensor in self.tensors)
 
     @property
-    def unread_bytes(self) -> int:
-        """What was not read of it."""
-        if self.complete:
-            return 0
-        return self.stored_bytes - _held_bytes(self)
+    def preparing(self) -> int:
+        """Parameters that have to be made ready before anything can be bounded at this depth."""
+        return self.resolved.parameters if self._net is None else 0
+
+    @property
+    def reading_seconds(self) -> float:
+        """What reading everything takes, at the rate at which it was read so far."""
+        return self.stored_bytes * self.reading.seconds / max(1, self.reading.bytes)
 
     def deepen(self) -> None:
         """Reads the next plane or half plane of every large parameter."""
         self.read_to(next((depth for depth in self.depths if depth > self.bits), self.depths[-1]))
 
     def read_all(self) -> None:
-        """Reads everything that is left."""
-        self.read_to(self.depths[-1])
+        """Reads everything that is left; all at once where nothing was read yet, as full precision does."""
+        if self.bits:
+            self.read_to(self.depths[-1])
+            return
+        loaded.load(self.version)
+        self.bits = self.all_bits
+        hops = [hop for tensor in self.tensors for hop in tensor.hops]
+        self.reading.bytes += sum(hop.stored for hop in hops)
+        self.reading.chunks += sum(-(-hop.stored // CHUNK_BYTES) for hop in hops if hop.stored > SMALL)
+        self.read_at[self.bits] = (self.reading.bytes, self.reading.chunks)
 
     def read_to(self, bits: int) -> None:
         """Reads so many leading bits of every parameter, as far as planes end there."""
@@ -185,6 +201,7 @@ class StoredModel:
         """Reads a tensor up to so many planes; False where it was stored anew since its directory was read."""
         if planes <= tensor.planes:
             return True
+        started = time.perf_counter()
         for hop in tensor.hops:
             interrupts.check()
             start, end = len(hop.prefix), hop.ends[planes - 1]
@@ -196,6 +213,7 @@ class StoredModel:
             self.reading.bytes += end - start
             self.reading.chunks += found["chunks"]
         tensor.planes = planes
+        self.reading.seconds += time.perf_counter() - started
         return True
 
     def read_directories(self) -> None:

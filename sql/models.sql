@@ -158,33 +158,99 @@ COMMENT ON COLUMN delc.snapshot_parameters.shape IS 'Shape of the whole paramete
 COMMENT ON COLUMN delc.snapshot_parameters.learnable IS 'Whether training changes it by gradients; running statistics of batch_norm are not learnable.';
 CREATE INDEX snapshot_parameters_tensor ON delc.snapshot_parameters (tensor_id);
 
-CREATE FUNCTION delc.restored_tensor(id bigint, planes integer DEFAULT NULL) RETURNS delc.tensor
+CREATE FUNCTION delc.damage(tensor_id bigint) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT format('parameter "%s" of "%s@%s%s" is damaged', parameter.name, model.name, version.number, '#' OPERATOR(pg_catalog.||) snapshot.epoch)
+         FROM delc.snapshot_parameters AS parameter
+         JOIN delc.snapshots AS snapshot ON snapshot.id OPERATOR(pg_catalog.=) parameter.snapshot_id
+         JOIN delc.model_versions AS version ON version.id OPERATOR(pg_catalog.=) snapshot.version_id
+         JOIN delc.models AS model ON model.id OPERATOR(pg_catalog.=) version.model_id
+         WHERE parameter.tensor_id OPERATOR(pg_catalog.=) damage.tensor_id
+         ORDER BY parameter.snapshot_id, parameter.name, parameter.chunk LIMIT 1),
+        format('stored tensor %s is damaged', damage.tensor_id));
+$$;
+COMMENT ON FUNCTION delc.damage(bigint) IS 'How an error says that a stored tensor is damaged: the first parameter that it is, and of which snapshot.';
+
+CREATE TABLE delc.storage_turn (
+    turns bigint NOT NULL
+);
+COMMENT ON TABLE delc.storage_turn IS
+'One row, which each transaction changes that changes how tensors are stored: so they take turns, and one whose snapshot is older than the last turn (REPEATABLE READ, SERIALIZABLE) is told to try again.';
+INSERT INTO delc.storage_turn VALUES (0);
+
+CREATE FUNCTION delc.unchecked_tensor(id bigint, planes integer DEFAULT NULL) RETURNS delc.tensor
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH RECURSIVE chain AS (
-        SELECT stored.value, stored.base_id, stored.encoding, 0 AS hop FROM delc.stored_tensors AS stored
-        WHERE stored.id OPERATOR(pg_catalog.=) restored_tensor.id
+        SELECT stored.value, stored.base_id, stored.encoding, 0 AS hop, ARRAY[stored.id] AS path FROM delc.stored_tensors AS stored
+        WHERE stored.id OPERATOR(pg_catalog.=) unchecked_tensor.id
         UNION ALL
-        SELECT stored.value, stored.base_id, stored.encoding, chain.hop OPERATOR(pg_catalog.-) 1
+        -- A damaged catalog may lead in a circle: such a chain has no whole tensor, which restore() says.
+        SELECT stored.value, stored.base_id, stored.encoding, chain.hop OPERATOR(pg_catalog.-) 1, chain.path OPERATOR(pg_catalog.||) stored.id
         FROM chain JOIN delc.stored_tensors AS stored ON stored.id OPERATOR(pg_catalog.=) chain.base_id
+        WHERE stored.id OPERATOR(pg_catalog.<>) ALL (chain.path)
     )
     SELECT CASE
-        WHEN restored_tensor.planes IS NULL THEN (SELECT delc.restore(chain.value ORDER BY chain.hop) FROM chain)
+        WHEN unchecked_tensor.planes IS NULL THEN (SELECT delc.restore(chain.value ORDER BY chain.hop) FROM chain)
         -- Integer differences carry from plane to plane: all of them are needed for the first.
         WHEN EXISTS (SELECT FROM chain WHERE chain.encoding OPERATOR(pg_catalog.=) 'sub')
-            THEN delc.planes((SELECT delc.restore(chain.value ORDER BY chain.hop) FROM chain), restored_tensor.planes)
-        ELSE (SELECT delc.restore(chain.value, restored_tensor.planes ORDER BY chain.hop) FROM chain)
+            THEN delc.planes((SELECT delc.restore(chain.value ORDER BY chain.hop) FROM chain), unchecked_tensor.planes)
+        ELSE (SELECT delc.restore(chain.value, unchecked_tensor.planes ORDER BY chain.hop) FROM chain)
     END;
 $$;
+COMMENT ON FUNCTION delc.unchecked_tensor(bigint, integer) IS
+'restored_tensor() without comparing the checksum, for those who compare it themselves.';
+
+CREATE FUNCTION delc.restored_tensor(id bigint, planes integer DEFAULT NULL) RETURNS delc.tensor
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stored record;
+    restored delc.tensor;
+    problem text;
+BEGIN
+    IF planes < 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('planes is %s', planes), DETAIL = 'It is at least 1: the most significant byte.';
+    END IF;
+    BEGIN
+        SELECT tensor.base_id, tensor.checksum, tensor.dtype, tensor.elements INTO stored FROM delc.stored_tensors AS tensor
+        WHERE tensor.id OPERATOR(pg_catalog.=) restored_tensor.id;
+        IF stored.base_id IS NULL AND planes IS NULL THEN
+            SELECT tensor.value INTO restored FROM delc.stored_tensors AS tensor WHERE tensor.id OPERATOR(pg_catalog.=) restored_tensor.id;
+        ELSE
+            restored := delc.unchecked_tensor(restored_tensor.id, planes);
+        END IF;
+        IF planes IS NULL AND delc.checksum(restored) OPERATOR(pg_catalog.<>) stored.checksum THEN
+            problem := format('Its checksum is %s instead of %s.', delc.checksum(restored), stored.checksum);
+        ELSIF delc.dtype(restored) OPERATOR(pg_catalog.<>) stored.dtype OR delc.elements(restored) OPERATOR(pg_catalog.<>) stored.elements THEN
+            problem := format('It has %s numbers of %s instead of %s of %s.',
+                              delc.elements(restored), delc.dtype(restored), stored.elements, stored.dtype);
+        END IF;
+    EXCEPTION WHEN data_corrupted OR index_corrupted OR data_exception OR program_limit_exceeded OR feature_not_supported
+                   OR datatype_mismatch THEN
+        problem := SQLERRM;
+    END;
+    IF problem IS NOT NULL THEN
+        RAISE data_corrupted USING
+            MESSAGE = delc.damage(restored_tensor.id),
+            DETAIL = problem,
+            HINT = 'SELECT * FROM delc.verify_archive() finds all that are damaged; restore them from a backup.';
+    END IF;
+    RETURN restored;
+END
+$$;
 COMMENT ON FUNCTION delc.restored_tensor(bigint, integer) IS
-'A tensor of delc.stored_tensors as it is used: the one that is stored whole at the end of its chain of bases, and every difference from there on. planes: its first planes alone, with zeros below; of chains of method planes no more is read.';
+'A tensor of delc.stored_tensors as it is used: the one that is stored whole at the end of its chain of bases, and every difference from there on. An error that names the parameter where its checksum is not that of what was stored. planes: its first planes alone, with zeros below; of chains of method planes no more is read.';
 
 CREATE VIEW delc.parameters AS
 SELECT parameter.snapshot_id, parameter.name, parameter.chunk, parameter.shape, parameter.learnable,
-       CASE WHEN stored.base_id IS NULL THEN stored.value ELSE delc.restored_tensor(stored.id) END AS value
-FROM delc.snapshot_parameters AS parameter
-JOIN delc.stored_tensors AS stored ON stored.id = parameter.tensor_id;
+       delc.restored_tensor(parameter.tensor_id) AS value
+FROM delc.snapshot_parameters AS parameter;
 COMMENT ON VIEW delc.parameters IS 'The numbers of every snapshot, one tensor for each parameter of a layer, however they are stored.';
 COMMENT ON COLUMN delc.parameters.name IS 'Layer and parameter, as in conv1.weight.';
 COMMENT ON COLUMN delc.parameters.chunk IS 'A parameter larger than one datum may be is cut, in row-major order, into flat chunks 0, 1, …';

@@ -124,6 +124,7 @@ REVOKE EXECUTE ON FUNCTION
     delc.checkout,
     delc.restored_tensor,
     delc.round_snapshots,
+    delc.unchecked_tensor,
     delc.verify_archive
 FROM delc_user;
 GRANT EXECUTE ON FUNCTION
@@ -132,6 +133,7 @@ GRANT EXECUTE ON FUNCTION
     delc.checkout,
     delc.restored_tensor,
     delc.round_snapshots,
+    delc.unchecked_tensor,
     delc.verify_archive
 TO delc_trainer;
 

@@ -29,23 +29,21 @@ class Order:
 
 def archive(run: Run, order: Order) -> Iterator[dict[str, Any]]:
     """Stores the tensors of the scope as the plan says; the rows that ``delc.archive`` returns."""
-    chosen = scope.find_versions(order.scope)
-    with queries.as_owner():
-        queries.execute(stored_tensors.ONE_AT_A_TIME)
+    chosen = scope.claim_versions(order.scope)
     for version_id in chosen:
         run.add_input(model_version_id=version_id)
     found = _without_repetitions(_read(chosen))
     plan, sizes = _plan(found, chosen, order)
     before = sum(tensor.stored_bytes for tensor in found.tensors.values())
     after = 0
-    for place, choice in enumerate(storage.order(plan)):
+    for place, choice in enumerate(storage.order(plan, found)):
         interrupts.check()
         progress.report("storing tensors", batch=place, batches=len(plan))
         tensor = found.tensors[choice.target]
         stored = encoding.store(tensor, choice, order.method, sizes[tensor.id])
         after += stored.bytes
         yield _row(found, tensor, stored.encoding, stored.base, stored.bytes)
-    encoding.count_hops()
+    encoding.count_hops(order.request.longest_chain)
     progress.notice(f"{len(plan)} tensors take {after} bytes, before {before}")
 
 
@@ -54,7 +52,7 @@ def foresee(order: Order) -> Iterator[dict[str, Any]]:
     chosen = scope.find_versions(order.scope)
     found = _read(chosen)
     plan, _ = _plan(found, chosen, order)
-    for choice in storage.order(plan):
+    for choice in storage.order(plan, found):
         method = "dense" if choice.base is None else order.method
         yield _row(found, found.tensors[choice.target], method, choice.base, round(choice.cost.bytes))
 

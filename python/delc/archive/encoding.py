@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from delc.archive.choices import Choice
 from delc.archive.scope import Tensor
-from delc.server import queries
+from delc.models import stored_tensors
+from delc.server import interrupts, queries
 from delc.server.errors import InvalidData
 
 WITH_SECOND_BASE = frozenset({"sub"})
@@ -32,7 +33,7 @@ def store(tensor: Tensor, choice: Choice, method: str, whole_bytes: float) -> St
         base = queries.rows(_CURRENT, choice.base)[0] if choice.base is not None else None
         second = base["base_id"] if base is not None and method in WITH_SECOND_BASE else None
         if not _is_so(current, choice, method, second):
-            _free_from_second_base(tensor.id)
+            stored_tensors.free_from_second_base(tensor.id)
             if base is None:
                 queries.execute(_STORE_WHOLE, tensor.id)
             else:
@@ -53,9 +54,16 @@ def share(tensor_id: int, same: int) -> bool:
     return True
 
 
-def count_hops() -> None:
-    """Brings the hops of tensors up to date whose bases were stored in another way."""
+def count_hops(longest_chain: int) -> None:
+    """Brings the hops of tensors up to date whose bases were stored in another way. Tensors outside of the scope whose
+    chains have grown by that beyond ``longest_chain`` are stored whole.
+    """
     with queries.as_owner():
+        while grown := queries.rows(_GROWN, queries.typed(longest_chain, "integer")):
+            for row in grown:
+                interrupts.check()
+                stored_tensors.free_from_second_base(row["id"])
+                queries.execute(_STORE_WHOLE, row["id"])
         queries.execute(_COUNT_HOPS)
 
 
@@ -66,14 +74,8 @@ def _is_so(current: dict[str, object], choice: Choice, method: str, second: int 
     return same and current["second_base_id"] in (None, second)
 
 
-def _free_from_second_base(tensor_id: int) -> None:
-    """What was foretold from this tensor and its base, which is about to be another, becomes a plain difference."""
-    for row in queries.rows(_FORETOLD, tensor_id):
-        queries.execute(_STORE_PLAIN_DIFFERENCE, row["id"])
-
-
 def _check(tensor: Tensor) -> None:
-    if queries.value("SELECT delc.checksum(delc.restored_tensor($1))", tensor.id) != tensor.checksum:
+    if queries.value("SELECT delc.checksum(delc.unchecked_tensor($1))", tensor.id) != tensor.checksum:
         raise InvalidData(
             f"{tensor.title} would not come back as it was",
             detail="Its checksum differs, so nothing was changed.",
@@ -85,8 +87,6 @@ _CURRENT = """
     SELECT base_id, second_base_id, hops, encoding, delc.stored_bytes(value) AS bytes
     FROM delc.stored_tensors WHERE id = $1
 """
-
-_FORETOLD = "SELECT id FROM delc.stored_tensors WHERE second_base_id IS NOT NULL AND base_id = $1"
 
 _STORED_BYTES = "SELECT delc.stored_bytes(value) FROM delc.stored_tensors WHERE id = $1"
 
@@ -105,16 +105,21 @@ _STORE_DIFFERENCE = """
     WHERE stored.id = $1 AND base.id = $2
 """
 
-_STORE_PLAIN_DIFFERENCE = """
-    UPDATE delc.stored_tensors
-    SET value = delc.tensor_delta(delc.restored_tensor(base_id), delc.restored_tensor(id), encoding),
-        second_base_id = NULL
-    WHERE id = $1
-"""
-
 _ARE_EQUAL = "SELECT delc.tensor_eq(delc.restored_tensor($1), delc.restored_tensor($2))"
 
 _USE_ANOTHER = "UPDATE delc.snapshot_parameters SET tensor_id = $2 WHERE tensor_id = $1"
+
+# The first on each chain that is longer than allowed and than it was; those after it get shorter with it.
+_GROWN = """
+    WITH RECURSIVE tree AS (
+        SELECT stored.id, 0 AS hops, false AS beyond FROM delc.stored_tensors AS stored WHERE stored.base_id IS NULL
+        UNION ALL
+        SELECT stored.id, tree.hops + 1, tree.hops + 1 > greatest(stored.hops, $1)
+        FROM tree JOIN delc.stored_tensors AS stored ON stored.base_id = tree.id
+        WHERE NOT tree.beyond
+    )
+    SELECT id FROM tree WHERE beyond
+"""
 
 _COUNT_HOPS = """
     WITH RECURSIVE tree AS (

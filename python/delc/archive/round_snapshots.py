@@ -20,9 +20,8 @@ def round_snapshots(run: Run, text: str | None, scheme: rounding.Scheme, with_la
     """
     if text is None:
         raise InvalidParameter("scope is NULL", hint="Name the model or version whose checkpoints are to be rounded.")
-    chosen = scope.find_versions(text)
+    chosen = scope.claim_versions(text)
     with queries.as_owner():
-        queries.execute(stored_tensors.ONE_AT_A_TIME)
         snapshots = queries.rows(_SNAPSHOTS, queries.typed(chosen, "bigint[]"), with_latest)
         _refuse_resumable(snapshots)
     for place, snapshot in enumerate(snapshots):

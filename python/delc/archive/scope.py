@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from delc.models import names, ownership, versions
+from delc.models import names, ownership, stored_tensors, versions
 from delc.server import queries
 from delc.server.errors import InvalidParameter, UndefinedObject, unknown
 
@@ -93,6 +93,16 @@ def find_versions(text: str | None) -> list[int]:
     with queries.as_owner():
         found = queries.rows(_VERSIONS, queries.typed(models, "text[]"))
     return [row["id"] for row in found]
+
+
+def claim_versions(text: str | None) -> list[int]:
+    """The versions of a scope as ``find_versions`` gives them, for changing how their tensors are stored: until the end
+    of the transaction nobody else does, and nobody drops them.
+    """
+    find_versions(text)  # who may not is told so without waiting
+    with queries.as_owner():
+        stored_tensors.take_turn()
+    return find_versions(text)
 
 
 def _matching(pattern: str | None) -> list[str]:
@@ -192,23 +202,23 @@ _TENSORS = f"""
     ORDER BY stored.id, parameter.snapshot_id, parameter.name, parameter.chunk
 """
 
-# What versions in the scope were made from, and what their tensors are restored from now.
+# What versions in the scope were made from, and all that their tensors and those are restored from now.
 _OUTSIDE = f"""
-    WITH RECURSIVE base AS (
-        SELECT stored.base_id AS id FROM delc.snapshots AS own
+    WITH RECURSIVE needed AS (
+        SELECT member.tensor_id AS id FROM delc.snapshots AS own
         JOIN delc.snapshot_parameters AS member ON member.snapshot_id = own.id
-        JOIN delc.stored_tensors AS stored ON stored.id = member.tensor_id
-        WHERE own.version_id = ANY ($1) AND stored.base_id IS NOT NULL
+        WHERE own.version_id = ANY ($1)
         UNION
-        SELECT stored.base_id FROM base JOIN delc.stored_tensors AS stored ON stored.id = base.id
+        SELECT member.tensor_id FROM delc.model_version_parents AS edge
+        JOIN delc.snapshots AS origin ON origin.version_id = edge.base
+            AND (origin.id = edge.snapshot_id OR edge.snapshot_id IS NULL AND origin.is_latest)
+        JOIN delc.snapshot_parameters AS member ON member.snapshot_id = origin.id
+        WHERE edge.derived = ANY ($1)
+        UNION
+        SELECT stored.base_id FROM needed JOIN delc.stored_tensors AS stored ON stored.id = needed.id
         WHERE stored.base_id IS NOT NULL
     )
     {_TENSOR_COLUMNS}
-    WHERE stored.id IN (SELECT id FROM base)
-       OR stored.id IN (SELECT member.tensor_id FROM delc.model_version_parents AS edge
-                        JOIN delc.snapshots AS origin ON origin.version_id = edge.base
-                            AND (origin.id = edge.snapshot_id OR edge.snapshot_id IS NULL AND origin.is_latest)
-                        JOIN delc.snapshot_parameters AS member ON member.snapshot_id = origin.id
-                        WHERE edge.derived = ANY ($1))
+    WHERE stored.id IN (SELECT id FROM needed)
     ORDER BY stored.id, parameter.snapshot_id, parameter.name, parameter.chunk
 """

@@ -92,11 +92,14 @@ def _planner(name: str) -> Planner:
     return PLANNERS[name]
 
 
-def order(chosen: Mapping[int, Choice]) -> list[Choice]:
-    """The choices so that each comes after that of its base."""
+def order(chosen: Mapping[int, Choice], scope: Scope) -> list[Choice]:
+    """The choices so that each comes after those of all tensors that its base is restored from."""
     waiting: dict[int | None, list[Choice]] = {}
     for choice in chosen.values():
-        waiting.setdefault(choice.base if choice.base in chosen else None, []).append(choice)
+        base = choice.base
+        while base is not None and base not in chosen:  # outside of the scope, where all stays as it is
+            base = scope.outside[base].base
+        waiting.setdefault(base, []).append(choice)
     ordered = list(waiting.get(None, []))
     for choice in ordered:
         ordered.extend(waiting.get(choice.target, []))

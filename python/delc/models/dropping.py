@@ -30,6 +30,7 @@ def drop_model(model: str) -> int:
 
 def drop_versions(ids: Sequence[int], model_id: int, username: str) -> None:
     """Drops versions that nothing depends on, and the model with its last one; runs as the extension's owner."""
+    stored_tensors.take_turn()  # before any row is locked, as all do, so that none waits for another in a circle
     doomed = queries.typed(list(ids), "bigint[]")
     aliases.forget(doomed, username)
     tensors = stored_tensors.of_versions(ids)
@@ -62,6 +63,7 @@ def drop_snapshot(snapshot: str) -> str:
                 hint=f"Drop the whole version: delc.drop_model({queries.quote_literal(version.title)}).",
             )
         _refuse_dependants(str(version), queries.rows(_DERIVED_FROM_SNAPSHOT, version.snapshot_id))
+        stored_tensors.take_turn()
         tensors = stored_tensors.of_snapshot(version.snapshot_id)
         queries.execute("DELETE FROM delc.snapshots WHERE id = $1", version.snapshot_id)
         stored_tensors.release(tensors)

@@ -13,12 +13,13 @@ from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
+import plpy
 import torch
 
 from delc.models import cache, stored_tensors
 from delc.models.stored_tensors import StoredTensor
 from delc.server import interrupts, queries
-from delc.server.errors import DamagedData
+from delc.server.errors import Conflict, DamagedData
 
 Array = npt.NDArray[np.generic]
 
@@ -137,10 +138,20 @@ def learnable(snapshot_id: int) -> frozenset[str]:
 
 
 def copy(snapshot_id: int, version_id: int) -> int:
-    """Makes a snapshot of the same tensors for another version; returns its id."""
+    """Makes a snapshot of the same tensors for another version; returns its id. ``Conflict`` where one of them was
+    dropped meanwhile because an equal one is kept instead.
+    """
     copied = create_snapshot(version_id, epoch=None, is_latest=True)
     with queries.as_owner():
-        queries.execute(_COPY_PARAMETERS, snapshot_id, copied)
+        try:
+            queries.execute(_COPY_PARAMETERS, snapshot_id, copied)
+        except plpy.SPIError as error:
+            if queries.sqlstate_of(error) != stored_tensors.FOREIGN_KEY_VIOLATION:
+                raise
+            raise Conflict(
+                "the parameters to be copied were stored in another way meanwhile",
+                hint="Another transaction archived or dropped their version: try again.",
+            ) from None
     return copied
 
 

@@ -13,10 +13,17 @@ import plpy
 import torch
 
 from delc.server import interrupts, queries, tensors
+<<<<<<< Updated upstream
 from delc.server.errors import DamagedData, InvalidParameter
+=======
+from delc.server.errors import Conflict, DamagedData
+>>>>>>> Stashed changes
 
-DAMAGE = frozenset({"XX001", "XX002", "22P03"})
-"""The SQLSTATEs that decoders and PostgreSQL report damaged values with."""
+DAMAGE = frozenset({"XX001", "XX002", "54000", "0A000", "42804"})
+"""The SQLSTATEs, beside all of class 22, that decoders and PostgreSQL report damaged values with: where no more than an
+id is given, nothing else can be wrong."""
+
+FOREIGN_KEY_VIOLATION = "23503"
 
 
 @dataclass(frozen=True)
@@ -44,25 +51,48 @@ class StoredTensor:
 
 def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
     """The numbers of a tensor, or of its first planes with zeros below. ``DamagedData`` where they are not those that
-    were stored.
+    were stored, ``Conflict`` where it went since the catalog was read.
     """
     try:
         value = _value(stored, planes)
     except plpy.SPIError as error:
-        if queries.sqlstate_of(error) not in DAMAGE:
+        state = queries.sqlstate_of(error)
+        if state not in DAMAGE and not state.startswith("22"):
             raise
+<<<<<<< Updated upstream
         raise DamagedData(f"stored tensor {stored.id} is damaged", detail=str(error)) from None
     except InvalidParameter as error:
         raise DamagedData(f"stored tensor {stored.id} is damaged", detail=error.message) from None
     if planes is None and (found := tensors.checksum(value)) != stored.checksum:
         raise DamagedData(
             f"stored tensor {stored.id} is damaged", detail=f"Its checksum is {found} instead of {stored.checksum}."
+=======
+        raise _damaged(stored, str(error)) from None
+    if value is None:
+        raise Conflict(
+            f"stored tensor {stored.id} was dropped meanwhile",
+            hint="Another transaction dropped or archived what it belongs to: try again.",
+>>>>>>> Stashed changes
         )
-    return torch.as_tensor(value)
+    numbers = torch.as_tensor(value)
+    if numbers.dtype is not stored.torch_dtype or numbers.numel() != stored.elements:
+        raise _damaged(stored, f"It has {numbers.numel()} numbers of {numbers.dtype} instead of {stored.elements}.")
+    if planes is None and (found := tensors.checksum(value)) != stored.checksum:
+        raise _damaged(stored, f"Its checksum is {found} instead of {stored.checksum}.")
+    return numbers
 
 
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock('delc.stored_tensors'::regclass::oid::bigint)"
-"""Waits for other transactions that change how tensors are stored. Reading and adding need not."""
+def _damaged(stored: StoredTensor, problem: str) -> DamagedData:
+    return DamagedData(f"stored tensor {stored.id} is damaged", detail=problem)
+
+
+def take_turn() -> None:
+    """Waits for other transactions that change how tensors are stored; reading and adding need no turn.
+
+    A transaction that goes by a snapshot from before the last turn gets the error of PostgreSQL that says so (40001):
+    what it sees of bases and chains is not what is there, and two such changes could make a circle.
+    """
+    queries.execute("UPDATE delc.storage_turn SET turns = turns + 1")
 
 
 def _value(stored: StoredTensor, planes: int | None) -> Any:
@@ -93,8 +123,10 @@ def release(ids: Iterable[int]) -> int:
     What is stored as a difference from them becomes, first, the difference from what they were differences from, or is
     stored whole where that is not larger.
     """
-    queries.execute(ONE_AT_A_TIME)
-    unused = [row["id"] for row in queries.rows(_UNUSED, queries.typed(list(ids), "bigint[]"))]
+    take_turn()
+    found = queries.typed(list(ids), "bigint[]")
+    queries.execute(_WAIT_FOR_COPIES, found)
+    unused = [row["id"] for row in queries.rows(_UNUSED, found)]
     if not unused:
         return 0
     doomed = queries.typed(unused, "bigint[]")
@@ -102,12 +134,30 @@ def release(ids: Iterable[int]) -> int:
     for dependant in queries.rows(_DEPENDANTS, doomed):
         interrupts.check()
         _rebase(dependant["id"], dependant["encoding"], doomed)
-    queries.execute("DELETE FROM delc.stored_tensors WHERE id = ANY ($1)", doomed)
+    _delete(doomed)
     return len(unused)
+
+
+def _delete(doomed: Any) -> None:
+    try:
+        queries.execute("DELETE FROM delc.stored_tensors WHERE id = ANY ($1)", doomed)
+    except plpy.SPIError as error:
+        if queries.sqlstate_of(error) != FOREIGN_KEY_VIOLATION:
+            raise
+        raise Conflict(
+            "tensors that were to be dropped got used meanwhile", hint="A copy was made of their version: try again."
+        ) from None
+
+
+def free_from_second_base(tensor_id: int) -> None:
+    """What was foretold from this tensor and its base becomes a plain difference: for when it gets another base."""
+    for row in queries.rows(_FORETOLD, tensor_id):
+        queries.execute(_STORE_PLAIN_DIFFERENCE, row["id"])
 
 
 def _rebase(tensor_id: int, method: str, doomed: Any) -> None:
     """Stores a tensor, and those that count their hops from it, without the help of doomed ones."""
+    free_from_second_base(tensor_id)
     base = queries.value(_NEAREST_KEPT_BASE, tensor_id, doomed)
     queries.execute(_STORE_WHOLE, tensor_id)
     if base is not None:
@@ -115,6 +165,7 @@ def _rebase(tensor_id: int, method: str, doomed: Any) -> None:
     queries.execute(_COUNT_HOPS, tensor_id)
 
 
+<<<<<<< Updated upstream
 # What delc.restored_tensor() does, in statements that are planned once in a session.
 _WHOLE = "SELECT value FROM delc.stored_tensors WHERE id = $1"
 
@@ -131,6 +182,20 @@ _CHAIN = """
 """
 
 _CHAIN_PLANES = "SELECT delc.restored_tensor($1, $2)"
+=======
+_VALUE = "SELECT delc.unchecked_tensor($1, $2)"
+
+_WAIT_FOR_COPIES = "SELECT FROM delc.stored_tensors WHERE id = ANY ($1) FOR UPDATE"
+
+_FORETOLD = "SELECT id FROM delc.stored_tensors WHERE second_base_id IS NOT NULL AND base_id = $1"
+
+_STORE_PLAIN_DIFFERENCE = """
+    UPDATE delc.stored_tensors
+    SET value = delc.tensor_delta(delc.restored_tensor(base_id), delc.restored_tensor(id), encoding),
+        second_base_id = NULL
+    WHERE id = $1
+"""
+>>>>>>> Stashed changes
 
 _OF_VERSIONS = """
     SELECT DISTINCT parameter.tensor_id FROM delc.snapshots AS snapshot
@@ -154,10 +219,11 @@ _DEPENDANTS = """
 
 _NEAREST_KEPT_BASE = """
     WITH RECURSIVE ancestor AS (
-        SELECT stored.base_id AS id, 1 AS step FROM delc.stored_tensors AS stored WHERE stored.id = $1
+        SELECT stored.base_id AS id, 1 AS step, ARRAY[stored.id] AS path FROM delc.stored_tensors AS stored WHERE stored.id = $1
         UNION ALL
-        SELECT stored.base_id, ancestor.step + 1
+        SELECT stored.base_id, ancestor.step + 1, ancestor.path || stored.id
         FROM ancestor JOIN delc.stored_tensors AS stored ON stored.id = ancestor.id
+        WHERE stored.id <> ALL (ancestor.path)
     )
     SELECT id FROM ancestor WHERE id IS NOT NULL AND NOT id = ANY ($2) ORDER BY step LIMIT 1
 """

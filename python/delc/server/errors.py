@@ -87,6 +87,12 @@ class DamagedData(DelcError):
     sqlstate = "XX001"
 
 
+class Conflict(DelcError):
+    """Another transaction changed meanwhile what this one works on; it can be tried again."""
+
+    sqlstate = "40001"
+
+
 class InsufficientPrivilege(DelcError):
     """The caller may not do this."""
 

@@ -13,11 +13,7 @@ import plpy
 import torch
 
 from delc.server import interrupts, queries, tensors
-<<<<<<< Updated upstream
-from delc.server.errors import DamagedData, InvalidParameter
-=======
-from delc.server.errors import Conflict, DamagedData
->>>>>>> Stashed changes
+from delc.server.errors import Conflict, DamagedData, InvalidParameter
 
 DAMAGE = frozenset({"XX001", "XX002", "54000", "0A000", "42804"})
 """The SQLSTATEs, beside all of class 22, that decoders and PostgreSQL report damaged values with: where no more than an
@@ -59,20 +55,13 @@ def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
         state = queries.sqlstate_of(error)
         if state not in DAMAGE and not state.startswith("22"):
             raise
-<<<<<<< Updated upstream
-        raise DamagedData(f"stored tensor {stored.id} is damaged", detail=str(error)) from None
-    except InvalidParameter as error:
-        raise DamagedData(f"stored tensor {stored.id} is damaged", detail=error.message) from None
-    if planes is None and (found := tensors.checksum(value)) != stored.checksum:
-        raise DamagedData(
-            f"stored tensor {stored.id} is damaged", detail=f"Its checksum is {found} instead of {stored.checksum}."
-=======
         raise _damaged(stored, str(error)) from None
+    except InvalidParameter as error:
+        raise _damaged(stored, error.message) from None
     if value is None:
         raise Conflict(
             f"stored tensor {stored.id} was dropped meanwhile",
             hint="Another transaction dropped or archived what it belongs to: try again.",
->>>>>>> Stashed changes
         )
     numbers = torch.as_tensor(value)
     if numbers.dtype is not stored.torch_dtype or numbers.numel() != stored.elements:
@@ -96,14 +85,18 @@ def take_turn() -> None:
 
 
 def _value(stored: StoredTensor, planes: int | None) -> Any:
-    """The numbers, or those of the first planes, as the transform gives them."""
+    """The numbers, or those of the first planes, as the transform gives them; None where there is no such tensor."""
     if stored.hops == 0:
         if planes is None:
-            return queries.value(_WHOLE, stored.id)
-        return queries.value(_WHOLE_PLANES, stored.id, queries.typed(planes, "integer"))
-    if planes is None:
-        return tensors.restore(queries.value(_CHAIN, stored.id))
-    return queries.value(_CHAIN_PLANES, stored.id, queries.typed(planes, "integer"))
+            value = queries.value(_WHOLE, stored.id)
+        else:
+            value = queries.value(_WHOLE_PLANES, stored.id, queries.typed(planes, "integer"))
+        if value is not None:  # otherwise it became a difference since the catalog was read
+            return value
+    if planes is not None:
+        return queries.value(_CHAIN_PLANES, stored.id, queries.typed(planes, "integer"))
+    chain = queries.value(_CHAIN, stored.id)
+    return None if chain is None else tensors.restore(chain)
 
 
 def of_versions(version_ids: Iterable[int]) -> list[int]:
@@ -165,25 +158,24 @@ def _rebase(tensor_id: int, method: str, doomed: Any) -> None:
     queries.execute(_COUNT_HOPS, tensor_id)
 
 
-<<<<<<< Updated upstream
 # What delc.restored_tensor() does, in statements that are planned once in a session.
-_WHOLE = "SELECT value FROM delc.stored_tensors WHERE id = $1"
+_WHOLE = "SELECT value FROM delc.stored_tensors WHERE id = $1 AND base_id IS NULL"
 
-_WHOLE_PLANES = "SELECT delc.planes(value, $2) FROM delc.stored_tensors WHERE id = $1"
+_WHOLE_PLANES = "SELECT delc.planes(value, $2) FROM delc.stored_tensors WHERE id = $1 AND base_id IS NULL"
 
 _CHAIN = """
     WITH RECURSIVE chain AS (
-        SELECT stored.value, stored.base_id, 0 AS hop FROM delc.stored_tensors AS stored WHERE stored.id = $1
+        SELECT stored.value, stored.base_id, 0 AS hop, ARRAY[stored.id] AS path
+        FROM delc.stored_tensors AS stored WHERE stored.id = $1
         UNION ALL
-        SELECT stored.value, stored.base_id, chain.hop - 1
+        SELECT stored.value, stored.base_id, chain.hop - 1, chain.path || stored.id
         FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.base_id
+        WHERE stored.id <> ALL (chain.path)
     )
     SELECT array_agg(delc.encoded(value) ORDER BY hop) FROM chain
 """
 
-_CHAIN_PLANES = "SELECT delc.restored_tensor($1, $2)"
-=======
-_VALUE = "SELECT delc.unchecked_tensor($1, $2)"
+_CHAIN_PLANES = "SELECT delc.unchecked_tensor($1, $2)"
 
 _WAIT_FOR_COPIES = "SELECT FROM delc.stored_tensors WHERE id = ANY ($1) FOR UPDATE"
 
@@ -195,7 +187,6 @@ _STORE_PLAIN_DIFFERENCE = """
         second_base_id = NULL
     WHERE id = $1
 """
->>>>>>> Stashed changes
 
 _OF_VERSIONS = """
     SELECT DISTINCT parameter.tensor_id FROM delc.snapshots AS snapshot
@@ -219,7 +210,8 @@ _DEPENDANTS = """
 
 _NEAREST_KEPT_BASE = """
     WITH RECURSIVE ancestor AS (
-        SELECT stored.base_id AS id, 1 AS step, ARRAY[stored.id] AS path FROM delc.stored_tensors AS stored WHERE stored.id = $1
+        SELECT stored.base_id AS id, 1 AS step, ARRAY[stored.id] AS path
+        FROM delc.stored_tensors AS stored WHERE stored.id = $1
         UNION ALL
         SELECT stored.base_id, ancestor.step + 1, ancestor.path || stored.id
         FROM ancestor JOIN delc.stored_tensors AS stored ON stored.id = ancestor.id

@@ -74,7 +74,7 @@ def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
     lines += [
         (
             "stopping",
-            f"{rung.trials} trials to iteration {rung.iterations}, of which {rung.kept} {_then(rung, plan)}",
+            f"{_count(rung.trials, 'trial', 'trials')} to iteration {rung.iterations}, {_then(rung, plan)}",
         )
         for rung in plan.rungs
         if plan.goal is None
@@ -89,7 +89,9 @@ def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
 
 
 def _then(rung: Rung, plan: Plan) -> str:
-    return "are kept" if rung is plan.rungs[-1] else "go on"
+    if rung is plan.rungs[-1]:
+        return "which is kept" if rung.trials == rung.kept == 1 else f"of which {_count(rung.kept, 'is', 'are')} kept"
+    return f"of which {_count(rung.kept, 'goes on', 'go on')}"
 
 
 def _processes(plan: Plan) -> str:

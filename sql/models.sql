@@ -182,25 +182,51 @@ COMMENT ON TABLE delc.storage_turn IS
 INSERT INTO delc.storage_turn VALUES (0);
 
 CREATE FUNCTION delc.unchecked_tensor(id bigint, planes integer DEFAULT NULL) RETURNS delc.tensor
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH RECURSIVE chain AS (
-        SELECT stored.value, stored.base_id, stored.encoding, 0 AS hop, ARRAY[stored.id] AS path FROM delc.stored_tensors AS stored
-        WHERE stored.id OPERATOR(pg_catalog.=) unchecked_tensor.id
-        UNION ALL
-        -- A damaged catalog may lead in a circle: such a chain has no whole tensor, which restore() says.
-        SELECT stored.value, stored.base_id, stored.encoding, chain.hop OPERATOR(pg_catalog.-) 1, chain.path OPERATOR(pg_catalog.||) stored.id
-        FROM chain JOIN delc.stored_tensors AS stored ON stored.id OPERATOR(pg_catalog.=) chain.base_id
-        WHERE stored.id OPERATOR(pg_catalog.<>) ALL (chain.path)
-    )
-    SELECT CASE
-        WHEN unchecked_tensor.planes IS NULL THEN (SELECT delc.restore(chain.value ORDER BY chain.hop) FROM chain)
-        -- Integer differences carry from plane to plane: all of them are needed for the first.
-        WHEN EXISTS (SELECT FROM chain WHERE chain.encoding OPERATOR(pg_catalog.=) 'sub')
-            THEN delc.planes((SELECT delc.restore(chain.value ORDER BY chain.hop) FROM chain), unchecked_tensor.planes)
-        ELSE (SELECT delc.restore(chain.value, unchecked_tensor.planes ORDER BY chain.hop) FROM chain)
-    END;
+DECLARE
+    needs_all boolean;
+    restored delc.tensor;
+BEGIN
+    -- Integer differences carry from plane to plane: all of them are needed for the first.
+    needs_all := planes IS NULL OR EXISTS (
+        WITH RECURSIVE chain AS (
+            SELECT stored.base_id, stored.encoding FROM delc.stored_tensors AS stored
+            WHERE stored.id OPERATOR(pg_catalog.=) unchecked_tensor.id
+            UNION
+            SELECT stored.base_id, stored.encoding
+            FROM chain JOIN delc.stored_tensors AS stored ON stored.id OPERATOR(pg_catalog.=) chain.base_id
+        )
+        SELECT FROM chain WHERE chain.encoding OPERATOR(pg_catalog.=) 'sub');
+    -- One aggregate over the chain and nothing around it, so that no step of a plan keeps another copy of a large value.
+    -- A damaged catalog may lead in a circle: such a chain has no whole tensor, which restore() says.
+    IF needs_all THEN
+        WITH RECURSIVE chain AS (
+            SELECT stored.value, stored.base_id, 0 AS hop, ARRAY[stored.id] AS path FROM delc.stored_tensors AS stored
+            WHERE stored.id OPERATOR(pg_catalog.=) unchecked_tensor.id
+            UNION ALL
+            SELECT stored.value, stored.base_id, chain.hop OPERATOR(pg_catalog.-) 1, chain.path OPERATOR(pg_catalog.||) stored.id
+            FROM chain JOIN delc.stored_tensors AS stored ON stored.id OPERATOR(pg_catalog.=) chain.base_id
+            WHERE stored.id OPERATOR(pg_catalog.<>) ALL (chain.path)
+        )
+        SELECT delc.restore(chain.value ORDER BY chain.hop) INTO restored FROM chain;
+    ELSE
+        WITH RECURSIVE chain AS (
+            SELECT stored.value, stored.base_id, 0 AS hop, ARRAY[stored.id] AS path FROM delc.stored_tensors AS stored
+            WHERE stored.id OPERATOR(pg_catalog.=) unchecked_tensor.id
+            UNION ALL
+            SELECT stored.value, stored.base_id, chain.hop OPERATOR(pg_catalog.-) 1, chain.path OPERATOR(pg_catalog.||) stored.id
+            FROM chain JOIN delc.stored_tensors AS stored ON stored.id OPERATOR(pg_catalog.=) chain.base_id
+            WHERE stored.id OPERATOR(pg_catalog.<>) ALL (chain.path)
+        )
+        SELECT delc.restore(chain.value, unchecked_tensor.planes ORDER BY chain.hop) INTO restored FROM chain;
+    END IF;
+    IF planes IS NOT NULL AND needs_all THEN
+        restored := delc.planes(restored, planes);
+    END IF;
+    RETURN restored;
+END
 $$;
 COMMENT ON FUNCTION delc.unchecked_tensor(bigint, integer) IS
 'restored_tensor() without comparing the checksum, for those who compare it themselves.';

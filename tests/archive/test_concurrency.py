@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
+from support.archives import NUMBERS, assert_sound
 from support.cluster import Cluster, Connection
 from support.examples import FLOWERS, dataset, train
 from support.sessions import PATIENCE_SECONDS, Running
@@ -16,11 +17,6 @@ from support.workplace import message, rows, value, workplace
 
 SLOW = {"network": """'{"architecture": "mlp", "hidden": [48]}'""", "learning_rate": "0.0005"}
 TUNED = {"network": "'mlp'", "learning_rate": "0.0001", "from_model": "'base'"}
-NUMBERS = """
-    SELECT snapshot.version_id, snapshot.epoch, parameter.name, md5(delc.to_npy(parameter.value))
-    FROM delc.parameters AS parameter JOIN delc.snapshots AS snapshot ON snapshot.id = parameter.snapshot_id
-    ORDER BY 1, 2, 3
-"""
 PREDICTIONS = "SELECT array_agg(delc.predict_probability('{}', f, 'setosa') ORDER BY id) FROM flowers AS f"
 SMALLEST = "SELECT delc.archive({}objective => 'smallest')"
 ISOLATION = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
@@ -51,24 +47,6 @@ def sessions(place: Sessions) -> Sessions:
     for model in MODELS:
         place[0].execute(model)
     return place
-
-
-def assert_sound(db: Connection) -> None:
-    """Nothing is damaged, unused or half-done."""
-    assert rows(db, "SELECT * FROM delc.verify_archive()") == []
-    assert value(db, UNUSED) == 0
-    assert value(db, WRONG) == 0
-
-
-UNUSED = """
-    SELECT count(*) FROM delc.stored_tensors AS stored
-    WHERE NOT EXISTS (SELECT FROM delc.snapshot_parameters AS p WHERE p.tensor_id = stored.id)
-"""
-WRONG = """
-    SELECT count(*) FROM delc.stored_tensors AS stored JOIN delc.stored_tensors AS base ON base.id = stored.base_id
-    WHERE stored.hops <> base.hops + 1 OR stored.second_base_id <> base.base_id
-        OR stored.second_base_id IS NOT NULL AND base.base_id IS NULL
-"""
 
 
 def waits(watcher: Connection, statement: Running) -> None:

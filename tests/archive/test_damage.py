@@ -123,14 +123,22 @@ def test_another_base_or_value_is_an_error_that_names_the_parameter(archive: Arc
 
 
 def assert_named_or_right(db: Connection, parameter: Parameter) -> None:
-    try:
-        with db.transaction():
-            found = value(db, READ, parameter.snapshot, parameter.name)
-    except psycopg.Error as error:
-        assert error.sqlstate == "XX001", message(error)
-        assert f'parameter "{parameter.name}" of "{parameter.title}" is damaged' in message(error)
+    found = read(db, parameter)
+    if isinstance(found, psycopg.Error):
+        assert found.sqlstate == "XX001", message(found)
+        assert f'parameter "{parameter.name}" of "{parameter.title}" is damaged' in message(found)
     else:
         assert found == parameter.numbers
+
+
+def read(db: Connection, parameter: Parameter) -> bytes | psycopg.Error:
+    """The numbers, or the error of reading them."""
+    try:
+        with db.transaction():
+            numbers: bytes = value(db, READ, parameter.snapshot, parameter.name)
+            return numbers
+    except psycopg.Error as error:
+        return error
 
 
 def damage(archive: Archive, db: Connection, epoch: int) -> Parameter:

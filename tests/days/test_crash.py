@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from support.cluster import Cluster, Connection, temporary_cluster
 from support.examples import FLOWERS, dataset, train
-from support.sessions import PATIENCE_SECONDS, Running, wait_for_progress
+from support.sessions import Running, recovered, wait_for_progress
 from support.workplace import record, rows, value
 
 QUICK = {"network": "'linear'", "epochs": "2", "threads": "1"}
 PREDICTIONS = "SELECT id, delc.predict_probability('flowers', f, 'setosa') FROM flowers AS f ORDER BY id"
-
-
-def recovered(cluster: Cluster, old: Connection) -> Connection:
-    """A new session once the server has ended every old one and has recovered."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            old.execute("SELECT 1")
-        except psycopg.Error:
-            break
-        time.sleep(0.02)
-    while time.monotonic() < deadline:
-        try:
-            return cluster.connect()
-        except psycopg.OperationalError:
-            time.sleep(0.02)
-    raise AssertionError("the server did not come back")
 
 
 @pytest.fixture(scope="module")

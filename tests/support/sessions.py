@@ -72,3 +72,20 @@ def wait_for_progress(db: Connection, statement: Running, phase: str = "%") -> d
             return dict(zip(columns, found, strict=True))
         time.sleep(0.01)
     raise AssertionError("the statement reported no progress")
+
+
+def recovered(cluster: Cluster, old: Connection) -> Connection:
+    """A new session once the server has ended every old one and has recovered."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            old.execute("SELECT 1")
+        except psycopg.Error:
+            break
+        time.sleep(0.02)
+    while time.monotonic() < deadline:
+        try:
+            return cluster.connect()
+        except psycopg.OperationalError:
+            time.sleep(0.02)
+    raise AssertionError("the server did not come back")

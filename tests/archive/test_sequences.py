@@ -22,6 +22,7 @@ REFUSED = {"2BP01", "42704", "22023", "55000"}
 
 models = st.sampled_from(MODELS)
 seeds = st.integers(0, 2)
+few = st.integers(1, 2)
 
 
 @st.composite
@@ -43,7 +44,7 @@ steps = st.one_of(
     ),
     st.builds(lambda a, b: f"SELECT delc.copy_model('{a}', '{b}')", models, models),
     st.builds(lambda a, b: f"SELECT delc.merge_models('c', ARRAY['{a}', '{b}'])", models, models),
-    st.builds(lambda a, n, e: f"SELECT delc.drop_snapshot('{a}@{n}#{e}')", models, st.integers(1, 2), st.integers(1, 2)),
+    st.builds(lambda a, n, e: f"SELECT delc.drop_snapshot('{a}@{n}#{e}')", models, few, few),
     st.builds(lambda a, n: f"SELECT delc.drop_model('{a}@{n}')", models, st.integers(1, 3)),
     st.builds(lambda a: f"SELECT delc.prune_model('{a}', 1, 0, dry_run => false)", models),
     st.builds(lambda a, b: f"SELECT delc.round_snapshots('{a}', 'uniform', {b})", models, st.integers(2, 8)),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import Cluster, Connection, temporary_cluster
+from support.cluster import Connection, temporary_cluster
 from support.examples import FLOWERS, dataset, train
 from support.sessions import Running, recovered, wait_for_progress
 from support.workplace import record, rows, value

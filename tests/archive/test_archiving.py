@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,7 @@ def test_a_budget_that_nothing_keeps_is_an_error(db: Connection) -> None:
         ("longest_chain => -1", "longest_chain is -1"),
         ("planner => 'wurst'", 'planner "wurst"'),
         ("budget => '0.5'", "0.5 is no budget"),
+        ("budget => '1e999'", "is no budget"),
         ("""budget => '{"old": 2}'""", 'class of snapshots "old"'),
         ("objective => 'smallest', budget => '2'", "budget has no meaning"),
     ],
@@ -168,3 +170,24 @@ def test_other_sessions_see_the_old_form_until_it_is_committed(cluster: Cluster,
     with cluster.connect(db.info.dbname) as other:
         assert value(other, "SELECT count(*) FROM delc.stored_tensors WHERE base_id IS NOT NULL") == 0
         assert value(other, PREDICTIONS.format("base")) == value(db, PREDICTIONS.format("base"))
+
+
+def test_what_a_copy_shares_with_a_model_of_others_stays_as_they_had_it(
+    db: Connection, new_role: Any
+) -> None:
+    db.execute("SELECT delc.archive('base', objective => 'smallest')")
+    stored = "SELECT id, encoding, ctid::text FROM delc.stored_tensors ORDER BY id"
+    db.execute("SELECT delc.copy_model('base@1', 'copied')")
+    db.execute("UPDATE delc.models SET owner = 'somebody else' WHERE name = 'base'")
+    role = new_role("delc_trainer")
+    db.execute(f"UPDATE delc.models SET owner = '{role}' WHERE name = 'copied'")
+    before = rows(db, stored)
+    db.execute(f"SET LOCAL ROLE {role}")
+    assert rows(db, "SELECT * FROM delc.archive('copied', objective => 'fastest')") == []
+    db.execute("RESET ROLE")
+    assert rows(db, stored) == before
+
+
+def test_who_owns_no_model_archives_nothing(db: Connection, new_role: Any) -> None:
+    db.execute(f"SET LOCAL ROLE {new_role('delc_trainer')}")
+    assert rows(db, "SELECT * FROM delc.archive()") == []

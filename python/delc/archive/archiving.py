@@ -30,6 +30,8 @@ class Order:
 def archive(run: Run, order: Order) -> Iterator[dict[str, Any]]:
     """Stores the tensors of the scope as the plan says; the rows that ``delc.archive`` returns."""
     chosen = scope.claim_versions(order.scope)
+    if not chosen:
+        return
     for version_id in chosen:
         run.add_input(model_version_id=version_id)
     found = _without_repetitions(_read(chosen))
@@ -50,6 +52,8 @@ def archive(run: Run, order: Order) -> Iterator[dict[str, Any]]:
 def foresee(order: Order) -> Iterator[dict[str, Any]]:
     """The plan alone: the same rows, with bytes as they are expected. Nothing is changed."""
     chosen = scope.find_versions(order.scope)
+    if not chosen:
+        return
     found = _read(chosen)
     plan, _ = _plan(found, chosen, order)
     for choice in storage.order(plan, found):

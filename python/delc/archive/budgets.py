@@ -18,6 +18,9 @@ CLASSES = ("latest", "tagged", "used", "other")
 """A snapshot has the first of the classes that fits and has a budget: the one that the newest version of its model
 predicts with, one with an alias, one that a run read in the last 30 days, any other."""
 
+MOST = 1e15
+"""Milliseconds, or times the shortest: more is no bound."""
+
 DEFAULT = 2.0
 """Times the shortest: about where the paper's plans come within a few per cent of the least storage."""
 
@@ -72,11 +75,15 @@ def _class(snapshot: Snapshot, budgets: Mapping[str, Budget], newest: frozenset[
 def _budget(value: Any) -> Budget:
     if isinstance(value, Mapping) and set(value) == {"milliseconds"}:
         time = value["milliseconds"]
-        if isinstance(time, int | float) and not isinstance(time, bool) and time > 0:
+        if _is_number(time) and 0 < time <= MOST:
             return Budget(milliseconds=float(time))
-    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 1:
+    elif _is_number(value) and 1 <= value <= MOST:
         return Budget(factor=float(value))
     raise InvalidParameter(
-        f"{value!r} is no budget",
+        f"{str(value)[:100]} is no budget",
         detail='A budget is a factor of at least 1 on the shortest time, or {"milliseconds": more than 0}.',
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

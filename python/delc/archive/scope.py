@@ -58,14 +58,15 @@ class Role:
     name: str
     chunk: int
     title: str
+    model: str
 
 
 @dataclass(frozen=True)
 class Scope:
     """Snapshots in the order in which they were made, and all their tensors by id.
 
-    ``outside`` are tensors of other snapshots that these are stored as differences from, or could be: they stay as they
-    are.
+    ``outside`` are tensors of other snapshots that these are stored as differences from, or could be, and those that
+    models of other owners have as well: they stay as they are.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -129,15 +130,18 @@ def read(version_ids: Iterable[int], used_since: datetime | None = None) -> Scop
         tensors = queries.rows(_TENSORS, chosen)
         outside = queries.rows(_OUTSIDE, chosen)
     members: dict[int, set[int]] = {row["id"]: set() for row in snapshots}
-    inside = _tensors(tensors)
-    for tensor in inside.values():
+    everything = _tensors(tensors)
+    for tensor in everything.values():
         for role in tensor.roles:
             if role.snapshot_id in members:
                 members[role.snapshot_id].add(tensor.id)
+    # What models of others have too, by a copy, is stored as they had it stored.
+    own = frozenset(ownership.owned(sorted({role.model for tensor in everything.values() for role in tensor.roles})))
+    inside = {key: tensor for key, tensor in everything.items() if own.issuperset(role.model for role in tensor.roles)}
     return Scope(
         tuple(Snapshot(**{**row, "tensors": frozenset(members[row["id"]])}) for row in snapshots),
         inside,
-        {key: tensor for key, tensor in _tensors(outside).items() if key not in inside},
+        {key: tensor for key, tensor in {**_tensors(outside), **everything}.items() if key not in inside},
     )
 
 
@@ -157,7 +161,7 @@ def _tensors(rows: Iterable[Mapping[str, Any]]) -> dict[int, Tensor]:
     return found
 
 
-_ROLE = ("snapshot_id", "name", "chunk", "title")
+_ROLE = ("snapshot_id", "name", "chunk", "title", "model")
 _SAME_NAME = ("id", "dtype", "elements", "checksum", "hops", "encoding", "stored_bytes")
 
 _VERSIONS = """
@@ -184,7 +188,7 @@ _TENSOR_COLUMNS = """
     SELECT stored.id, stored.dtype, stored.elements, stored.checksum, stored.base_id, stored.second_base_id,
            stored.hops, stored.encoding, delc.stored_bytes(stored.value) AS stored_bytes,
            delc.shape(stored.value) AS shape,
-           parameter.snapshot_id, parameter.name, parameter.chunk,
+           parameter.snapshot_id, parameter.name, parameter.chunk, model.name AS model,
            model.name || '@' || version.number || coalesce('#' || snapshot.epoch, '') || ' ' || parameter.name
                || CASE WHEN parameter.chunk > 0 THEN ' chunk ' || parameter.chunk ELSE '' END AS title
     FROM delc.stored_tensors AS stored

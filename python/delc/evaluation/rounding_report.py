@@ -18,9 +18,11 @@ from delc.models.loaded import LoadedModel
 from delc.models.pruning import DEFAULT_METRICS
 from delc.networks import Network, restore
 from delc.server import interrupts, progress, queries, settings, threads
-from delc.server.errors import InvalidParameter
+from delc.server.errors import InvalidData, InvalidParameter
 
 EXACT = "exact"
+
+_COLUMNS = ("scheme", "bytes", "share", "metric", "value", "agreement", "largest_change")
 
 
 def report(model: str, data: str | None, split: str | None) -> Iterator[dict[str, Any]]:
@@ -38,7 +40,12 @@ def report(model: str, data: str | None, split: str | None) -> Iterator[dict[str
     exact_bytes = 0
     for scheme in (None, *rounding.usual()):
         progress.report(f"measuring {scheme or EXACT}")
-        rounded = {name: _rounded(scheme, value, name in learnable) for name, value in state.items()}
+        try:
+            rounded = {name: _rounded(scheme, value, name in learnable) for name, value in state.items()}
+        except InvalidData as error:
+            progress.notice(error.message)
+            yield dict.fromkeys(_COLUMNS) | {"scheme": str(scheme), "metric": metric}
+            continue
         size = _stored_bytes(rounded)
         predicted, targets = collect(_with(exact, rounded), found)
         measured = metrics(exact.target, predicted, targets, confidence=0.95, seed=0)

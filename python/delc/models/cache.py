@@ -19,13 +19,14 @@ from pathlib import Path
 import torch
 
 from delc.models.stored_tensors import StoredTensor
-from delc.server import progress, queries, settings
+from delc.server import progress, queries, settings, tensors
 
 LEAST_BYTES = 256 * 1024
 """Smaller tensors are read by each session: a file of their own would not pay."""
 
 _FOLDER = Path("base/pgsql_tmp")  # the server's working directory is the data directory
 _PREFIX = "pgsql_tmp_delc_"
+_CHECKSUM = struct.Struct("<q")
 
 
 def shared(parts: Sequence[StoredTensor], read: Callable[[StoredTensor], torch.Tensor]) -> torch.Tensor:
@@ -53,21 +54,26 @@ def _path(parts: Sequence[StoredTensor]) -> Path:
 
 
 def _map(path: Path, parts: Sequence[StoredTensor]) -> torch.Tensor | None:
-    """The numbers in the file; None where it is missing or holds others."""
-    size, trailer = sum(part.bytes for part in parts), _trailer(parts)
+    """The numbers in the file; None where it is missing, holds others, or is damaged."""
+    size = sum(part.bytes for part in parts)
+    expected = _trailer(parts)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        if os.fstat(descriptor).st_size != size + len(trailer) or os.pread(descriptor, len(trailer), size) != trailer:
+        if os.fstat(descriptor).st_size != size + len(expected) + _CHECKSUM.size:
+            return None
+        trailer = os.pread(descriptor, len(expected) + _CHECKSUM.size, size)
+        if not trailer.startswith(expected):
             return None
         # A private mapping: sessions share the pages as long as nobody writes to them.
         memory = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
         os.utime(descriptor)
     finally:
         os.close(descriptor)
-    return torch.frombuffer(memory, dtype=parts[0].torch_dtype)
+    numbers = torch.frombuffer(memory, dtype=parts[0].torch_dtype)
+    return numbers if _CHECKSUM.pack(tensors.checksum(numbers)) == trailer[len(expected) :] else None
 
 
 def _write(path: Path, parts: Sequence[StoredTensor], read: Callable[[StoredTensor], torch.Tensor]) -> bool:
@@ -76,9 +82,9 @@ def _write(path: Path, parts: Sequence[StoredTensor], read: Callable[[StoredTens
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            for part in parts:
-                file.write(read(part).contiguous().reshape(-1).view(torch.uint8).numpy().data)
-            file.write(_trailer(parts))
+            numbers = _joined([read(part) for part in parts])
+            file.write(numbers.contiguous().view(torch.uint8).numpy().data)
+            file.write(_trailer(parts) + _CHECKSUM.pack(tensors.checksum(numbers)))
         unfinished.rename(path)
     except OSError as error:
         progress.warning(f"parameters are not shared with other sessions: {error.strerror}")
@@ -89,7 +95,9 @@ def _write(path: Path, parts: Sequence[StoredTensor], read: Callable[[StoredTens
 
 
 def _trailer(parts: Sequence[StoredTensor]) -> bytes:
-    """What a file ends with, to be recognised by: the checksums of what it holds."""
+    """What follows the numbers, to be recognised by: the checksums of the tensors in the catalog. That of all numbers
+    together comes last.
+    """
     return b"".join(struct.pack("<qq", part.checksum, part.elements) for part in parts)
 
 

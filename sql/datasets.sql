@@ -117,6 +117,7 @@ CREATE TABLE delc.dataset_versions (
     added bigint NOT NULL CHECK (added >= 0),
     removed bigint NOT NULL CHECK (removed >= 0),
     columns jsonb NOT NULL,
+    absorbed integer[] NOT NULL DEFAULT '{}',
     UNIQUE (dataset_id, number),
     CHECK (rows = train + validation + test)
 );
@@ -139,6 +140,8 @@ COMMENT ON COLUMN delc.dataset_versions.added IS 'Rows that are not in its paren
 COMMENT ON COLUMN delc.dataset_versions.removed IS 'Rows of its parent that it leaves out, changed ones included.';
 COMMENT ON COLUMN delc.dataset_versions.columns IS
 'Its columns in order: name, type, part where the column is not in the first table of the rows, and stored where it is called otherwise there.';
+COMMENT ON COLUMN delc.dataset_versions.absorbed IS
+'Numbers of dropped versions whose rows and removals count as its own: delc_version of those rows stays what it was.';
 CREATE INDEX dataset_versions_run ON delc.dataset_versions (run_id);
 
 CREATE TABLE delc.dataset_version_parents (
@@ -147,9 +150,11 @@ CREATE TABLE delc.dataset_version_parents (
     position integer NOT NULL DEFAULT 1 CHECK (position > 0),
     PRIMARY KEY (version_id, position),
     UNIQUE (version_id, parent_id),
-    CHECK (version_id <> parent_id)
+    CONSTRAINT dataset_version_parents_no_cycle CHECK (parent_id < version_id)
 );
 COMMENT ON TABLE delc.dataset_version_parents IS 'Which versions a version was made from; the first version of a data set has none.';
+COMMENT ON CONSTRAINT dataset_version_parents_no_cycle ON delc.dataset_version_parents IS
+'A version has a greater id than all that it was made from, so that histories have no cycles.';
 COMMENT ON COLUMN delc.dataset_version_parents.version_id IS 'The version.';
 COMMENT ON COLUMN delc.dataset_version_parents.parent_id IS 'A version that it was made from.';
 COMMENT ON COLUMN delc.dataset_version_parents.position IS 'Order among its parents: 1 is the one whose rows it starts with.';
@@ -285,15 +290,19 @@ $$;
 COMMENT ON FUNCTION delc.drop_dataset(text) IS
 'Drops a data set with all its versions and rows; returns how many versions went. Refused while there are models that were trained on it. The caller must be a member of its owner or of delc_admin. The log of runs stays.';
 
-CREATE FUNCTION delc.grant_dataset(name text, role text)
+CREATE FUNCTION delc.grant_dataset(name text, role text, rows text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpython3u VOLATILE
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-GD["delc"]("datasets.grant_dataset", name, role)
+GD["delc"]("datasets.grant_dataset", name, role, rows)
 $$;
-COMMENT ON FUNCTION delc.grant_dataset(text, text) IS
-'Lets a role read all versions of a data set. The caller must be a member of its owner or of delc_admin.';
+COMMENT ON FUNCTION delc.grant_dataset(text, text, text) IS
+$comment$Lets a role read all versions of a data set: all rows, or those for which a condition holds: grant_dataset('customers', 'bob', rows => 'who = current_user').
+
+rows: an SQL expression over the columns, as in a policy of row-level security, which it becomes on the stored rows; so it holds for old and later versions and for all that the role does with them, differences, histories and training included. It is evaluated with the role's own rights; names of functions and tables in it need their schema. A later grant replaces it. Columns in it stay: versions without them, or with another type of them, are refused. Where the source reads a table with row-level security, rows has to be said ('true' for all), since the policies of that table hold for its own rows only.
+
+The caller must be a member of the data set's owner or of delc_admin. The owner always reads all rows.$comment$;
 
 CREATE FUNCTION delc.revoke_dataset(name text, role text)
 RETURNS void

@@ -187,7 +187,7 @@ $$;
 COMMENT ON FUNCTION delc.merge_dataset(text, text, text, text, text) IS
 $comment$Brings what a version (source) has changed since the last common version into a branch (target: name for main, or name@branch), row by row, matched by key.
 
-Where both sides changed a row in different ways, nothing is merged, and the conflicts are returned as rows: key, base, ours, theirs (NULL: not there). Resolve them with prefer => 'ours', 'theirs' or 'base', or with resolutions => a query of the key and a column resolution that says one of these; resolutions go before prefer. A branch on which nothing happened meanwhile moves forward without a new version.$comment$;
+Where both sides changed a row in different ways, nothing is merged, and the conflicts are returned as rows: key, base, ours, theirs (NULL: not there). Resolve them with prefer => 'ours', 'theirs' or 'base', or with resolutions => a query of the key and a column resolution that says one of these; resolutions go before prefer, and those of keys that are not in conflict are an error. Columns that one side alone added, dropped or gave another type are those of the result. Where the two have merged from one another before, their last common versions are merged first, in the same way; of a row that these have changed in different ways base is not known. A branch on which nothing happened meanwhile moves forward without a new version.$comment$;
 
 CREATE FUNCTION delc.drop_dataset_version(version text)
 RETURNS bigint
@@ -197,7 +197,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("datasets.drop_dataset_version", version)
 $$;
 COMMENT ON FUNCTION delc.drop_dataset_version(text) IS
-$comment$Drops a version of a data set; returns the number of stored rows that went with it, whose space is free again. Refused where a branch or tag names it, where models were trained on it, and where several versions were made from it. Other versions keep their content, also in views and query texts made before; those of the dropped version mean nothing any more. The log keeps the runs. The caller must be a member of the data set's owner or of delc_admin.$comment$;
+$comment$Drops a version of a data set; returns the number of stored rows that went with it, whose space later versions use again, as after any DELETE, or delc.compact_dataset() gives back. Refused where a branch or tag names it, where models were trained on it, and where several versions were made from it. Other versions keep their content, also in views and query texts made before; those of the dropped version mean nothing any more. The log keeps the runs. The caller must be a member of the data set's owner or of delc_admin.$comment$;
 
 CREATE FUNCTION delc.prune_dataset(
     name text,
@@ -213,7 +213,19 @@ $$;
 COMMENT ON FUNCTION delc.prune_dataset(text, integer, boolean, boolean) IS
 $comment$Drops the versions of a data set that nothing needs, and the rows that only they had; says of each version whether it went, or why it stays.
 
-The newest keep_last versions of each branch stay, those with tags (unless keep_tagged is false: then tags go with their versions), those that models were trained on, and those that several versions were made from. dry_run only says what would go. The rows are written anew, so the space is free at once; readers wait meanwhile, and a transaction that keeps an older snapshot (REPEATABLE READ) finds no rows in it afterwards. Views and query texts of versions that stay keep giving them; those of versions that went mean nothing any more.$comment$;
+The newest keep_last versions of each branch stay, those with tags (unless keep_tagged is false: then tags go with their versions), those that models were trained on, and those that several versions were made from. dry_run only says what would go. Readers do not wait, and transactions with an older snapshot (REPEATABLE READ, pg_dump) go on seeing what there was. Later versions use the space again, as after any DELETE; delc.compact_dataset() gives it back to the operating system. Views and query texts of versions that stay keep giving them; those of versions that went mean nothing any more.$comment$;
+
+CREATE FUNCTION delc.compact_dataset(name text)
+RETURNS bigint
+LANGUAGE plpython3u VOLATILE
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("datasets.compact_dataset", name)
+$$;
+COMMENT ON FUNCTION delc.compact_dataset(text) IS
+$comment$Gives the space of rows that went with dropped versions back to the operating system; returns how many bytes.
+
+Call it in a transaction after that of delc.prune_dataset() or delc.drop_dataset_version(). The rows are written anew as CLUSTER does it, in the order in which versions are read: readers and writers wait meanwhile, and rows that an older snapshot may still see stay until the next call. The caller must be a member of the data set's owner or of delc_admin.$comment$;
 
 CREATE VIEW delc.dataset_log AS
 SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,

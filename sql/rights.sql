@@ -94,6 +94,7 @@ REVOKE EXECUTE ON FUNCTION
     delc.merge_dataset,
     delc.drop_dataset_version,
     delc.prune_dataset,
+    delc.compact_dataset,
     delc.drop_dataset,
     delc.grant_dataset,
     delc.revoke_dataset
@@ -112,6 +113,7 @@ GRANT EXECUTE ON FUNCTION
     delc.merge_dataset,
     delc.drop_dataset_version,
     delc.prune_dataset,
+    delc.compact_dataset,
     delc.drop_dataset,
     delc.grant_dataset,
     delc.revoke_dataset

@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from support.cluster import Connection
-from support.datasets import Row, call, commit, create, make_customers, message, read, value
+from support.datasets import Row, call, commit, create, make_customers, message, query_text, read, value
 
 
 @pytest.fixture
@@ -175,10 +175,110 @@ def reshaped(branched: Connection) -> Connection:
     return branched
 
 
-def test_sides_with_different_columns_are_not_merged(reshaped: Connection) -> None:
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as error:
-        merge(reshaped)
-    assert '"vip" is not there and boolean' in message(error.value)
+def test_a_column_of_one_side_comes_with_it(reshaped: Connection) -> None:
+    correct(reshaped, "customers@b", "SELECT 2 AS id, true AS vip")
+    (row,) = merge(reshaped)
+    assert row["rows"] == 20
+    found = reshaped.execute(query_text(reshaped, "customers").encode()).fetchall()
+    assert {row[0]: row[2:] for row in found if row[0] < 4} == {
+        1: (71, False, None), 2: (2, False, True), 3: (3, True, None)
+    }  # fmt: skip
+    assert len(read(reshaped, "customers@b")[0]) == 5
+
+
+def test_a_column_that_one_side_dropped_is_gone(branched: Connection) -> None:
+    branched.execute("ALTER TABLE customers DROP region")
+    commit(branched, "customers")
+    correct(branched, "customers@b", "SELECT 1 AS id, 71 AS age")
+    merge(branched)
+    assert sorted(read(branched, "customers"))[:2] == [(1, 71, False), (2, 2, False)]
+
+
+def test_rows_of_the_other_side_get_the_type_that_one_side_gave_a_column(branched: Connection) -> None:
+    branched.execute("ALTER TABLE customers ALTER age TYPE bigint")
+    commit(branched, "customers")
+    query = "SELECT 30 AS id, 'r' AS region, 17 AS age, true AS churned"
+    call(branched, "append_dataset", name="customers@b", query=query)
+    (row,) = merge(branched)
+    assert (row["rows"], row["added"], row["removed"]) == (21, 1, 0)
+    assert (ages(branched, "customers")[30], ages(branched, "customers")[2]) == (17, 2)
+    of_type = "SELECT type FROM delc.dataset_columns WHERE version = 4 AND column_name = 'age'"
+    assert value(branched, of_type) == "bigint"
+    merge(branched, "customers@b", "customers")
+    assert ages(branched, "customers@b") == ages(branched, "customers")
+
+
+def test_rows_changed_while_a_column_got_another_type_are_conflicts(branched: Connection) -> None:
+    branched.execute("ALTER TABLE customers ALTER age TYPE bigint")
+    commit(branched, "customers")
+    correct(branched, "customers@b", "SELECT 1 AS id, 71 AS age")
+    assert [row["key"] for row in merge(branched)] == [{"id": 1}]
+    merge(branched, prefer="theirs")
+    assert ages(branched, "customers")[1] == 71
+
+
+def test_a_column_that_both_sides_gave_another_type_is_refused(branched: Connection) -> None:
+    for name, of_type in (("customers", "bigint"), ("customers@b", "text")):
+        branched.execute(f"ALTER TABLE customers ALTER age TYPE {of_type}".encode())
+        commit(branched, name)
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="changed columns in different ways") as error:
+        merge(branched)
+    assert '"age" is bigint and text, and was numeric(5,1)' in message(error.value)
+
+
+@pytest.mark.parametrize("wrong", ["(1, 'ours'), (7, 'ours')", "(1, 'ours'), (99, 'theirs')"])
+def test_resolutions_of_keys_that_are_not_in_conflict_are_refused(branched: Connection, wrong: str) -> None:
+    correct(branched, "customers", "SELECT 1 AS id, 71 AS age")
+    correct(branched, "customers@b", "SELECT i AS id, 72 AS age FROM unnest('{1,7}'::integer[]) AS i")
+    key = "7" if "7" in wrong else "99"
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="is not in conflict") as error:
+        merge(branched, resolutions=f"SELECT * FROM (VALUES {wrong}) AS v(id, resolution)")
+    assert f"({key})" in message(error.value)
+
+
+def test_resolutions_where_nothing_is_merged_are_refused(branched: Connection) -> None:
+    correct(branched, "customers@b", "SELECT 1 AS id, 72 AS age")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="there are no conflicts to resolve"):
+        merge(branched, resolutions="SELECT 1 AS id, 'ours' AS resolution")
+
+
+def cross(branched: Connection) -> None:
+    """Each of main and b changes a row; then each merges the other's change."""
+    correct(branched, "customers", "SELECT 1 AS id, 11 AS age")
+    correct(branched, "customers@b", "SELECT 2 AS id, 22 AS age")
+    branched.execute("SELECT delc.branch_dataset('customers', 'main0'), delc.branch_dataset('customers@b', 'b0')")
+    merge(branched, source="customers@b0")
+    merge(branched, "customers@b", "customers@main0")
+
+
+def test_what_is_changed_after_merges_both_ways_stays(branched: Connection) -> None:
+    cross(branched)
+    correct(branched, "customers", "SELECT 2 AS id, 2 AS age")
+    correct(branched, "customers@b", "SELECT 1 AS id, 1 AS age")
+    merge(branched)
+    found = ages(branched, "customers")
+    assert (found[1], found[2]) == (1, 2)
+
+
+def test_what_is_changed_on_both_sides_after_merges_both_ways_is_a_conflict(branched: Connection) -> None:
+    cross(branched)
+    correct(branched, "customers", "SELECT 1 AS id, 71 AS age")
+    correct(branched, "customers@b", "SELECT 1 AS id, 72 AS age")
+    (row,) = merge(branched)
+    assert [row[side]["age"] for side in ("base", "ours", "theirs")] == [11, 71, 72]
+
+
+def test_a_row_that_was_resolved_in_two_ways_is_a_conflict_with_no_base(branched: Connection) -> None:
+    correct(branched, "customers", "SELECT 1 AS id, 11 AS age")
+    correct(branched, "customers@b", "SELECT 1 AS id, 22 AS age")
+    branched.execute("SELECT delc.branch_dataset('customers', 'main0'), delc.branch_dataset('customers@b', 'b0')")
+    merge(branched, source="customers@b0", prefer="ours")
+    merge(branched, "customers@b", "customers@main0", prefer="ours")
+    (row,) = merge(branched)
+    assert (row["base"], row["ours"]["age"], row["theirs"]["age"]) == (None, 11, 22)
+    assert merge(branched, prefer="base")[0]["key"] == {"id": 1}
+    assert merge(branched, prefer="theirs")[0]["rows"] == 20
+    assert ages(branched, "customers")[1] == 22
 
 
 def test_sides_that_were_given_the_same_columns_are_merged(reshaped: Connection) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
+from psycopg import IsolationLevel
 
 from support.cluster import Connection
 from support.datasets import (
@@ -157,14 +160,86 @@ def test_a_merge_survives_the_loss_of_its_parents(history: Connection) -> None:
     assert stored(history) == len(content)
 
 
-def test_space_comes_back(fresh_db: Connection) -> None:
+def test_compacting_gives_the_space_back(fresh_db: Connection) -> None:
     make_customers(fresh_db, 20_000)
     create(fresh_db, "customers", "customers")
     fresh_db.execute("UPDATE customers SET age = age + 1")
     commit(fresh_db, "customers")
-    before = value(fresh_db, "SELECT bytes FROM delc.dataset_summary")
+    before, content = value(fresh_db, "SELECT bytes FROM delc.dataset_summary"), read(fresh_db, "customers")
     fresh_db.execute("SELECT delc.prune_dataset('customers', 1)")
-    assert value(fresh_db, "SELECT bytes FROM delc.dataset_summary") < 0.55 * before
+    given_back = value(fresh_db, "SELECT delc.compact_dataset('customers')")
+    after = value(fresh_db, "SELECT bytes FROM delc.dataset_summary")
+    assert after < 0.55 * before
+    assert given_back == before - after
+    assert read(fresh_db, "customers") == content
+
+
+@pytest.mark.parametrize("isolation", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE])
+def test_an_older_snapshot_goes_on_seeing_all_rows(
+    fresh_db: Connection, connect_as: Callable[..., Connection], isolation: IsolationLevel
+) -> None:
+    make_customers(fresh_db, 50)
+    create(fresh_db, "customers", "customers")
+    fresh_db.execute("UPDATE customers SET age = age + 1")
+    commit(fresh_db, "customers")
+    reader = connect_as("postgres")
+    reader.autocommit = False
+    reader.isolation_level = isolation
+    before = {name: read(reader, name) for name in ("customers@1", "customers@2")}
+    fresh_db.execute("SELECT delc.prune_dataset('customers', 1)")
+    assert {name: read(reader, name) for name in before} == before
+    assert len(before["customers@1"]) == 50
+    reader.rollback()
+    assert read(reader, "customers") == before["customers@2"]
+
+
+def test_readers_do_not_wait_for_a_prune(fresh_db: Connection, connect_as: Callable[..., Connection]) -> None:
+    make_customers(fresh_db, 50)
+    create(fresh_db, "customers", "customers")
+    fresh_db.execute("UPDATE customers SET age = age + 1")
+    commit(fresh_db, "customers")
+    reader = connect_as("postgres")
+    reader.execute("SET lock_timeout = '5s'")
+    with fresh_db.transaction():
+        fresh_db.execute("SELECT delc.prune_dataset('customers', 1)")
+        assert len(read(reader, "customers@1")) == 50
+
+
+def test_more_removed_rows_than_memory_holds(db: Connection) -> None:
+    make_customers(db, 30_000)
+    create(db, "customers", "customers")
+    for _ in range(4):
+        db.execute("UPDATE customers SET age = age + 1")
+        commit(db, "customers")
+    db.execute("SET work_mem = '64kB'; SET maintenance_work_mem = '1MB'")
+    assert value(db, "SELECT delc.drop_dataset_version('customers@2')") == 30_000
+    db.execute("SELECT delc.prune_dataset('customers', 1)")
+    assert stored(db) == 30_000
+
+
+def test_what_was_changed_and_changed_back_does_not_count(history: Connection) -> None:
+    create(history, "log", "SELECT id, age, region FROM customers", key="id")
+    for age in ("age + 1", "age"):
+        query = f"SELECT id, {age} AS age FROM customers WHERE id <= 10"
+        call(history, "correct_dataset", name="log", query=query)
+    call(history, "correct_dataset", name="log", query="SELECT 50 AS id, 7 AS age")
+    content = read(history, "log")
+    history.execute("SELECT delc.drop_dataset_version('log@2'), delc.drop_dataset_version('log@3')")
+    counts = "SELECT added, removed FROM delc.dataset_log WHERE dataset = 'log@4'"
+    assert history.execute(counts.encode()).fetchone() == (1, 1)
+    assert value(history, "SELECT count(*) FROM delc.diff_dataset('log@1', 'log@4')") == 1
+    assert read(history, "log") == content
+    call(history, "correct_dataset", name="log", query="SELECT id, 9 AS age FROM customers WHERE id <= 10")
+    assert len(read(history, "log")) == len(content)
+    history.execute("SELECT delc.prune_dataset('log', 1)")
+    assert len(read(history, "log")) == len(content)
+
+
+def test_a_row_is_followed_through_versions_that_went_into_others(history: Connection) -> None:
+    history.execute("SELECT delc.drop_dataset_version('customers@2')")
+    history.execute("SELECT delc.drop_dataset_version('customers@3')")
+    found = history.execute("SELECT version, change FROM delc.row_history('customers', '10')").fetchall()
+    assert found == [("customers@1", "added"), ("customers@4", "changed"), ("customers@5", "changed")]
 
 
 @pytest.mark.parametrize("keep", ["0", "-1", "NULL"])

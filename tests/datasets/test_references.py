@@ -101,6 +101,16 @@ def test_a_version_is_never_its_own_ancestor(customers: Connection) -> None:
                           " FROM delc.dataset_versions")  # fmt: skip
 
 
+def test_a_version_is_never_made_from_a_later_one(customers: Connection) -> None:
+    add_customers(customers, 101, 102)
+    commit(customers, "customers")
+    with pytest.raises(psycopg.errors.CheckViolation, match="dataset_version_parents_no_cycle"):
+        customers.execute(
+            "INSERT INTO delc.dataset_version_parents (version_id, parent_id)"
+            " SELECT a.id, b.id FROM delc.dataset_versions AS a JOIN delc.dataset_versions AS b ON a.number < b.number"
+        )
+
+
 def test_longer_names_than_postgresql_has_are_refused(customers: Connection) -> None:
     customers.execute("SELECT delc.branch_dataset('customers', %s)", ("b" * 63,))
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 63"):

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from support.cluster import Connection
-from support.datasets import commit, create, keys, make_customers, message, value
+from support.datasets import commit, create, keys, make_customers, message, read, value
 
 Connect = Callable[..., Connection]
 Roles = Callable[..., str]
@@ -195,3 +195,93 @@ def test_a_user_without_the_trainer_s_role_makes_nothing(
     user = connect_as(new_role("delc_user"))
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function create_dataset"):
         create(user, "x", "SELECT 1 AS id")
+
+
+@pytest.fixture
+def secured(alice: str, bob: str, fresh_db: Connection, connect_as: Connect) -> tuple[Connection, Connection]:
+    """Alice's and Bob's connections; of alice's 40 customers in two versions, 20 are Bob's."""
+    make_customers(fresh_db, 40)
+    fresh_db.execute("ALTER TABLE customers ADD who text")
+    fresh_db.execute("UPDATE customers SET who = CASE WHEN id <= 20 THEN %s ELSE 'nobody' END", (bob,))
+    fresh_db.execute("ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    fresh_db.execute(f'CREATE POLICY everything ON customers TO "{alice}" USING (true)'.encode())
+    grant_customers(fresh_db, alice, bob)
+    hers = connect_as(alice)
+    create(hers, "customers", "customers", target="churned")
+    fresh_db.execute("UPDATE customers SET age = age + 1 WHERE mod(id, 2) = 0")
+    commit(hers, "customers")
+    return hers, connect_as(bob)
+
+
+def test_a_role_reads_its_rows_of_all_versions(
+    secured: tuple[Connection, Connection], bob: str, fresh_db: Connection
+) -> None:
+    hers, his = secured
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'who = current_user')", (bob,))
+    fresh_db.execute("UPDATE customers SET age = age + 1 WHERE id > 10")
+    assert commit(hers, "customers")["rows"] == 40
+    for version in ("customers@1", "customers@2", "customers@3"):
+        assert sorted(keys(his, version)) == list(range(1, 21))
+        assert len(keys(hers, version)) == 40
+        assert value(his, f"SELECT count(*) FROM delc.dataset_rows(NULL::customers, '{version}')") == 20
+    assert value(his, "SELECT count(*) FROM delc_data.d1 WHERE who <> current_user") == 0
+    assert value(his, "SELECT count(*) FROM delc.diff_dataset('customers@2', 'customers@3')") == 10
+    assert value(his, "SELECT count(*) FROM delc.row_history('customers', '30')") == 0
+    assert value(his, "SELECT count(*) FROM delc.row_history('customers', '3')") == 1
+    his.execute("SELECT delc.train('m', 'customers', epochs => 1)")
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'true')", (bob,))
+    assert len(keys(his, "customers@1")) == 40
+    hers.execute("SELECT delc.revoke_dataset('customers', %s)", (bob,))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        keys(his, "customers@1")
+
+
+@pytest.mark.parametrize("source", [None, "SELECT * FROM customers WHERE id > 3", "seen"])
+def test_rows_have_to_be_said_where_the_source_has_row_level_security(
+    secured: tuple[Connection, Connection], bob: str, fresh_db: Connection, alice: str, source: str | None
+) -> None:
+    hers, _ = secured
+    fresh_db.execute(f'CREATE VIEW seen AS TABLE customers; GRANT SELECT ON seen TO "{alice}"'.encode())
+    name = "customers"
+    if source:
+        name = create(hers, "other", source, key="id")["dataset"].removesuffix("@1")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="row-level security, and no rows are said") as error:
+        hers.execute("SELECT delc.grant_dataset(%s, %s)", (name, bob))
+    assert "reads public.customers" in message(error.value) or "reads customers" in message(error.value)
+
+
+@pytest.mark.parametrize("rows", ["age", "true) AS a, (true", "true); DROP TABLE customers; SELECT (true", "nothing > 1"])
+def test_rows_are_one_condition(secured: tuple[Connection, Connection], bob: str, rows: str) -> None:
+    hers, his = secured
+    with pytest.raises((psycopg.DataError, psycopg.ProgrammingError)):
+        hers.execute("SELECT delc.grant_dataset('customers', %s, rows => %s)", (bob, rows))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        keys(his, "customers")
+
+
+def test_a_column_that_rights_depend_on_stays(
+    secured: tuple[Connection, Connection], bob: str, fresh_db: Connection
+) -> None:
+    hers, his = secured
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'who = current_user')", (bob,))
+    for change in ("ALTER who TYPE name", "DROP who"):
+        fresh_db.execute(f"ALTER TABLE customers {change}".encode())
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="rights to read rows depend on it"):
+            commit(hers, "customers")
+    assert len(read(his, "customers")) == 20
+
+
+def test_the_owner_is_not_kept_from_rows(secured: tuple[Connection, Connection], alice: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="reads all rows"):
+        secured[0].execute("SELECT delc.grant_dataset('customers', %s, rows => 'false')", (alice,))
+
+
+def test_rights_to_rows_hold_for_columns_that_lie_in_another_table(
+    alice: str, bob: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    hers, his = connect_as(alice), connect_as(bob)
+    columns = ", ".join(f"i AS c{n}" for n in range(1599))
+    create(hers, "wide", f"SELECT i AS id, {columns} FROM generate_series(1, 9) AS i", key="id")
+    hers.execute("SELECT delc.grant_dataset('wide', %s, rows => 'id < 4')", (bob,))
+    assert sorted(keys(his, "wide")) == [1, 2, 3]
+    assert value(his, "SELECT count(*) FROM delc_data.d1_part2") == 3

@@ -2,14 +2,90 @@
 
 from __future__ import annotations
 
-from delc.datasets import catalog, names, store
+from delc.datasets import catalog, names, row_rights, source, store, versions
+from delc.datasets.versions import DatasetVersion
 from delc.server import queries
-from delc.server.errors import InvalidParameter, unknown
+from delc.server.errors import InvalidParameter, UndefinedObject, WrongState, unknown
 
 
-def grant(name: str, role: str) -> None:
-    """Lets a role read all versions of a data set."""
-    store.grant_reading(_changeable(name, "grant"), _existing(role))
+def grant(name: str, role: str, rows: str | None) -> None:
+    """Lets a role read all versions of a data set: all rows, or those for which the condition ``rows`` holds."""
+    dataset_id = _changeable(name, "grant")
+    dataset = catalog.find_dataset(dataset_id)
+    _existing(role)
+    if rows is not None:
+        if role == dataset.owner:
+            raise InvalidParameter(f'"{role}" owns data set "{name}" and reads all rows', hint="Leave rows away.")
+        _check_condition(versions.find(names.parse(dataset.name)), rows)
+    else:
+        _require_no_row_security(dataset)
+    store.grant_reading(dataset_id, role)
+    row_rights.allow(dataset_id, role, rows)
+    if rows is not None:
+        for version in _all_versions(dataset):
+            check_columns(version)
+
+
+def check_columns(version: DatasetVersion) -> None:
+    """An error where a version has a column, in which rights to read rows are said, not where it was."""
+    places = dict(zip(version.column_names, zip(version.parts, version.stored_names, strict=True), strict=True))
+    for stored in row_rights.columns(version.dataset_id):
+        if places.get(stored, (1, stored)) != (1, stored):
+            raise _column_in_use(version, stored, "has another type in")
+
+
+def require_columns(version: DatasetVersion) -> None:
+    """An error for a new version that lacks a column in which rights to read rows are said, or has it in another
+    type.
+    """
+    check_columns(version)
+    for stored in row_rights.columns(version.dataset_id):
+        if stored not in version.column_names:
+            raise _column_in_use(version, stored, "is not in")
+
+
+def _column_in_use(version: DatasetVersion, column: str, what: str) -> WrongState:
+    return WrongState(
+        f'column "{column}" {what} a version of data set "{version.name}", and rights to read rows depend on it',
+        detail="They would not hold for all rows.",
+        hint="Grant the data set with rows that leave this column out, or keep the column as it is.",
+    )
+
+
+def _all_versions(dataset: catalog.Dataset) -> list[DatasetVersion]:
+    with queries.as_owner():
+        found = queries.rows("SELECT number FROM delc.dataset_versions WHERE dataset_id = $1", dataset.id)
+    return [versions.find(names.VersionName(dataset.name, row["number"])) for row in found]
+
+
+def _check_condition(version: DatasetVersion, rows: str) -> None:
+    """An error for what is not one expression over the columns that is true or false."""
+    columns = queries.describe(f"SELECT (\n{rows}\n) AS allowed FROM ({version.query(ordered=False)}) AS r")
+    if [column.type for column in columns] != ["boolean"]:
+        raise InvalidParameter(
+            f"rows => {queries.quote_literal(rows)} is no condition",
+            detail=f"It gives {', '.join(column.type for column in columns)}.",
+            hint="Give an expression that is true or false for a row, such as 'who = current_user'.",
+        )
+
+
+def _require_no_row_security(dataset: catalog.Dataset) -> None:
+    """An error where the source reads a table with row-level security: whoever reads the stored rows is not asked its
+    policies.
+    """
+    if source.is_sample(dataset.fields["source"]):
+        return
+    try:
+        found = source.find_source(dataset.fields["source"])
+    except UndefinedObject:
+        return
+    tables = row_rights.secured_tables(found)
+    if tables:
+        raise InvalidParameter(
+            f'data set "{dataset.name}" has rows of a table with row-level security, and no rows are said',
+            detail=f"Its source reads {', '.join(tables)}, whose policies hold for its own rows, not for stored ones.",
+            hint="Say which rows the role may read: rows => 'who = current_user'; or rows => 'true' for all.",
+        )
 
 
 def revoke(name: str, role: str) -> None:
@@ -20,6 +96,7 @@ def revoke(name: str, role: str) -> None:
     if role == owner:
         raise InvalidParameter(f'"{role}" owns data set "{name}" and keeps the right to read it')
     store.revoke_reading(dataset_id, _existing(role))
+    row_rights.forget(dataset_id, role)
 
 
 def _changeable(name: str, what: str) -> int:

@@ -35,6 +35,29 @@ def difference_query(a: DatasetVersion, b: DatasetVersion) -> str:
     )
 
 
+def change_counts(a: DatasetVersion, b: DatasetVersion) -> str:
+    """SQL for how many rows of ``b`` are not in ``a`` (added), and how many of ``a`` are not in ``b`` (removed), changed
+    rows in both; both of one data set. Rows that ``b`` took away and put back as they were do not count.
+
+    Such rows are found by the text of the whole row, and then compared by image: no function of a user's runs, so the
+    extension's owner may run it.
+    """
+    columns = b.stored_columns(b.column_names)
+    row_text = f"ROW({', '.join(f'r.{column.quoted}' for column in columns)})::pg_catalog.text"
+
+    def hashed(rows: str) -> str:
+        return f"SELECT r.*, pg_catalog.hashtextextended({row_text}, 0) AS delc_hash FROM ({rows}) AS r"
+
+    alike = f"{images.alike(columns, 'o', 'n')} AND o.delc_split OPERATOR(pg_catalog.=) n.delc_split"
+    return (
+        f"WITH n AS MATERIALIZED ({hashed(b.rows_query(but_not_in=a.stored))}),"
+        f" o AS MATERIALIZED ({hashed(a.in_shape_of(b).rows_query(but_not_in=b.stored))}),"
+        f" same AS (SELECT pg_catalog.count(*) AS rows FROM n JOIN o ON o.delc_hash = n.delc_hash AND {alike})"
+        " SELECT (SELECT pg_catalog.count(*) FROM n) - same.rows AS added,"
+        " (SELECT pg_catalog.count(*) FROM o) - same.rows AS removed FROM same"
+    )
+
+
 def stored_columns(version: DatasetVersion) -> dict[str, SourceColumn]:
     """The version's columns by name, with what there is to know of their types."""
     return {column.name: column for column in describe_columns(version.query(None, version.column_names))}

@@ -72,15 +72,20 @@ def matching_keys(latest: DatasetVersion, change: Change, *, known: bool) -> str
     many there are.
     """
     keys = change.definition.keys
-    texts = " || ', ' || ".join(f"COALESCE(delc_source.{column.quoted}::pg_catalog.text, 'NULL')" for column in keys)
     test = f"delc_latest.delc_row IS {'NOT ' if known else ''}NULL"
     return (
         f"WITH delc_latest AS NOT MATERIALIZED ({_latest(latest, change.definition)})"
-        f" SELECT pg_catalog.concat('(', {texts}, ')') AS key, pg_catalog.count(*) OVER () AS keys"
+        f" SELECT {key_text(keys, 'delc_source')} AS key, pg_catalog.count(*) OVER () AS keys"
         f" FROM (\n{change.definition.source.query}\n) AS delc_source"
         f" LEFT JOIN delc_latest ON {same_key(keys, 'delc_source', 'delc_latest')} WHERE {test}"
         f" ORDER BY {', '.join(f'delc_source.{column.quoted}' for column in keys)} LIMIT 3"
     )
+
+
+def key_text(keys: Sequence[SourceColumn], alias: str) -> str:
+    """SQL for how errors show the key of a row, given by its alias: ``(7, north)``."""
+    texts = ", ', ', ".join(f"COALESCE({alias}.{column.quoted}::pg_catalog.text, 'NULL')" for column in keys)
+    return f"pg_catalog.concat('(', {texts}, ')')"
 
 
 def same_key(keys: Sequence[SourceColumn], left: str, right: str) -> str:

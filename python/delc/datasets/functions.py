@@ -183,6 +183,12 @@ def prune_dataset(name: str, keep_last: int, keep_tagged: bool, dry_run: bool) -
         return pruning.prune(name, keep_last, keep_tagged, dry_run)
 
 
+def compact_dataset(name: str) -> int:
+    """Gives the space of dropped versions back; how many bytes."""
+    with running("compact_dataset", subject=str(name), arguments={"name": name}):
+        return pruning.compact(name)
+
+
 def dataset_query(version: str, split: str | None, ordered: bool) -> str:
     """The query that reads a version with all its columns, in its fixed order or in any."""
     found = versions.resolve(version)
@@ -200,10 +206,10 @@ def drop_dataset(name: str) -> int:
         return dropping.drop(name)
 
 
-def grant_dataset(name: str, role: str) -> None:
-    """Lets a role read a data set."""
-    with running("grant_dataset", subject=str(name), arguments={"name": name, "role": role}):
-        access.grant(name, role)
+def grant_dataset(name: str, role: str, rows: str | None) -> None:
+    """Lets a role read a data set, or some rows of it."""
+    with running("grant_dataset", subject=str(name), arguments={"name": name, "role": role, "rows": rows}):
+        access.grant(name, role, rows)
 
 
 def revoke_dataset(name: str, role: str) -> None:

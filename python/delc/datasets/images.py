@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from delc.datasets.columns import SourceColumn
+from delc.datasets.reading import StoredColumn
 
 _MOST_PAIRS = 50
 """PostgreSQL's functions take 100 arguments."""
 
 
-def alike(columns: Sequence[SourceColumn], left: str, right: str) -> str:
+def alike(columns: Sequence[SourceColumn | StoredColumn], left: str, right: str) -> str:
     """SQL, never NULL: whether two rows, given by their aliases, have the same images in all the columns."""
     tests = []
     for start in range(0, len(columns), _MOST_PAIRS):

@@ -1,7 +1,9 @@
 """Dropping versions that nobody needs, and the rows that only they had.
 
-A version with one child is merged into it: what it added and left out counts as the child's from then on, whose content
-stays as it is. A version without children goes with its rows. One that several versions were made from stays.
+A version with one child goes into it: what it added and left out counts as the child's from then on, whose content
+stays as it is. The stored rows keep its number, which the child remembers (``absorbed``), so that only rows which no
+version has any more are touched. A version without children goes with its rows. One that several versions were made
+from stays.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from delc.datasets import catalog, names, store, versions
+from delc.datasets import catalog, comparing, names, store, versions
 from delc.server import progress, queries
 from delc.server.errors import DependentObjects, InvalidParameter
 
@@ -21,6 +23,7 @@ class _History:
 
     parents: dict[int, list[int]]
     reasons: dict[int, list[str]]
+    absorbed: dict[int, list[int]]
     into: dict[int, int | None] = field(default_factory=dict)
     """What becomes of each version that goes: the child that takes its rows, or None."""
 
@@ -37,6 +40,19 @@ class _History:
             self.parents[child] = list(dict.fromkeys(spliced))
         self.into = {gone: child if into == number else into for gone, into in self.into.items()}
         self.into[number] = child
+        if child is not None:
+            self.absorbed[child] = sorted({number, *self.absorbed[number], *self.absorbed[child]})
+
+    @property
+    def takers(self) -> set[int]:
+        """The versions that others went into."""
+        return {child for child in self.into.values() if child is not None}
+
+    @property
+    def numbers_gone(self) -> list[int]:
+        """The numbers whose rows belong to no version any more."""
+        gone = [number for number, child in self.into.items() if child is None]
+        return sorted({number for version in gone for number in (version, *self.absorbed[version])})
 
 
 def drop_version(text: str) -> int:
@@ -84,9 +100,11 @@ def prune(name: str, keep_last: int | None, keep_tagged: bool | None, dry_run: b
         else:
             history.drop(number)
     if history.into and not dry_run:
-        bytes_before = store.size(dataset.id)
         rows = _apply(dataset, history)
-        progress.notice(f"{rows} rows went; the store takes {store.size(dataset.id)} bytes instead of {bytes_before}")
+        progress.notice(
+            f"{rows} rows went; later versions use their space again, or SELECT delc.compact_dataset("
+            f"{queries.quote_literal(dataset.name)}) gives it back to the operating system"
+        )
     return [
         {
             "dataset": f"{dataset.name}@{number}",
@@ -105,7 +123,20 @@ def _read(dataset_id: int, *, with_tags: bool = True) -> _History:
     for row in reasons:
         if with_tags or row["what"] != "tag":
             by_number[row["number"]].append(f"{row['what']} {row['name']}")
-    return _History({row["number"]: list(row["parents"]) for row in found}, by_number)
+    return _History(
+        {row["number"]: list(row["parents"]) for row in found},
+        by_number,
+        {row["number"]: list(row["absorbed"]) for row in found},
+    )
+
+
+def compact(name: str) -> int:
+    """Gives the space of rows that went back; how many bytes."""
+    dataset = catalog.lock_dataset(names.parse_dataset(name, "Compact all versions of"))
+    catalog.require_ownership(dataset, "compact", or_admin=True)
+    before = store.size(dataset.id)
+    store.compact(dataset.id)
+    return before - store.size(dataset.id)
 
 
 def _newest(dataset_id: int, history: _History, keep_last: int) -> Iterable[tuple[int, str]]:
@@ -122,9 +153,10 @@ def _newest(dataset_id: int, history: _History, keep_last: int) -> Iterable[tupl
 
 
 def _apply(dataset: catalog.Dataset, history: _History) -> int:
-    """Rewrites the store and the catalog; how many rows went."""
-    progress.report("rewriting rows")
-    rows = store.rewrite(dataset.id, history.into)
+    """Changes the catalog and deletes the rows that no version has any more; how many."""
+    progress.report("deleting rows")
+    takers = {number: taker for taker in history.takers for number in (taker, *history.absorbed[taker])}
+    rows = store.delete_dead(dataset.id, history.numbers_gone, takers)
     catalog.touch(dataset.id)
     _delete_versions(dataset.id, history.into)
     with queries.as_owner():
@@ -135,16 +167,37 @@ def _apply(dataset: catalog.Dataset, history: _History) -> int:
                 queries.typed(number, "integer"),
                 queries.typed(parents, "integer[]"),
             )
-        for number in {child for child in history.into.values() if child is not None}:
-            added, removed = store.changes(dataset.id, number)
-            queries.execute(
-                "UPDATE delc.dataset_versions SET added = $3, removed = $4 WHERE dataset_id = $1 AND number = $2",
-                dataset.id,
-                queries.typed(number, "integer"),
-                added,
-                removed,
-            )
+    progress.report("counting changes")
+    for number in sorted(history.takers):
+        _set_changes(dataset, number, history)
     return rows
+
+
+def _set_changes(dataset: catalog.Dataset, number: int, history: _History) -> None:
+    """Writes down what a version absorbed, and how many rows differ between it and the one before."""
+    with queries.as_owner():
+        queries.execute(
+            "UPDATE delc.dataset_versions SET absorbed = $3 WHERE dataset_id = $1 AND number = $2",
+            dataset.id,
+            queries.typed(number, "integer"),
+            queries.typed(history.absorbed[number], "integer[]"),
+        )
+    version = versions.find(names.VersionName(dataset.name, number))
+    before = next(iter(history.parents[number]), None)
+    added, removed = version.rows, 0
+    if before is not None:
+        parent = versions.find(names.VersionName(dataset.name, before))
+        with queries.as_owner(), store.bulk_settings():
+            counted = queries.rows(comparing.change_counts(parent, version))[0]
+        added, removed = counted["added"], counted["removed"]
+    with queries.as_owner():
+        queries.execute(
+            "UPDATE delc.dataset_versions SET added = $3, removed = $4 WHERE dataset_id = $1 AND number = $2",
+            dataset.id,
+            queries.typed(number, "integer"),
+            added,
+            removed,
+        )
 
 
 def _delete_versions(dataset_id: int, into: Mapping[int, int | None]) -> None:
@@ -155,7 +208,7 @@ def _delete_versions(dataset_id: int, into: Mapping[int, int | None]) -> None:
 
 
 _VERSIONS = """
-    SELECT version.number,
+    SELECT version.number, version.absorbed,
            ARRAY(SELECT base.number FROM delc.dataset_version_parents AS parent
                  JOIN delc.dataset_versions AS base ON base.id = parent.parent_id
                  WHERE parent.version_id = version.id ORDER BY parent.position) AS parents

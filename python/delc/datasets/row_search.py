@@ -25,8 +25,8 @@ class State:
 
 @dataclass(frozen=True)
 class Member:
-    """A version in a data set's history. ``parents``: their numbers, in order. ``lineage``: its own number and those of
-    all its ancestors, as the bits of an integer.
+    """A version in a data set's history. ``parents``: their numbers, in order. ``absorbed``: those of dropped versions
+    that went into it. ``lineage``: all these numbers, its own and those of all its ancestors, as the bits of an integer.
     """
 
     id: int
@@ -39,6 +39,7 @@ class Member:
     parents: tuple[int, ...]
     branches: tuple[str, ...]
     lineage: int
+    absorbed: tuple[int, ...] = ()
 
     def comes_from(self, number: int) -> bool:
         """Whether the version of that number is this one or an ancestor."""

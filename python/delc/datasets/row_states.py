@@ -38,7 +38,7 @@ def find(text: str | None, key: str | None) -> RowStates:
     members = history(version.dataset_id)
     is_bare = names.parse(text).is_bare
     asked = [member for member in members.values() if is_bare or members[version.number].comes_from(member.number)]
-    states = {state.row: state for state in _states(version, sought, [member.number for member in asked])}
+    states = {state.row: state for state in _states(version, sought, asked)}
     held = find_held(asked, list(states.values()), lambda member: _held(version.dataset_id, member, states))
     return RowStates(version.name, members, held)
 
@@ -50,23 +50,27 @@ def history(dataset_id: int) -> dict[int, Member]:
     members: dict[int, Member] = {}
     for row in found:
         lineage = 1 << row["number"]
+        for number in row["absorbed"]:
+            lineage |= 1 << number
         for parent in row["parents"]:
             lineage |= members[parent].lineage
-        parents, branches = tuple(row.pop("parents")), tuple(row.pop("branches"))
-        members[row["number"]] = Member(**row, parents=parents, branches=branches, lineage=lineage)
+        parents, branches, absorbed = (tuple(row.pop(name)) for name in ("parents", "branches", "absorbed"))
+        member = Member(**row, parents=parents, branches=branches, absorbed=absorbed, lineage=lineage)
+        members[member.number] = member
     return members
 
 
-def _states(version: DatasetVersion, key: RowKey, numbers: Sequence[int]) -> Iterator[State]:
-    """All rows with the key that a version of these numbers added."""
-    everything = StoredRows(version.dataset_id, numbers, has_removals=False)
+def _states(version: DatasetVersion, key: RowKey, members: Sequence[Member]) -> Iterator[State]:
+    """All rows with the key that one of these versions added."""
+    takers = {number: member.number for member in members for number in (member.number, *member.absorbed)}
+    everything = StoredRows(version.dataset_id, list(takers), has_removals=False)
     columns = version.stored_columns(version.key_columns)
     text = reading_query(everything, columns, bookkeeping=["delc_row", "delc_version"], ordered=False)
     having_key = f"SELECT r.delc_row, r.delc_version FROM ({text}) AS r, {key.relation} WHERE {key.matches('r')}"
     found = queries.rows(having_key)
-    for number in sorted({row["delc_version"] for row in found}):
+    for number in sorted({takers[row["delc_version"]] for row in found}):
         added_by = versions.find(names.VersionName(version.name, number))
-        rows = [row["delc_row"] for row in found if row["delc_version"] == number]
+        rows = [row["delc_row"] for row in found if takers[row["delc_version"]] == number]
         for row in queries.rows(_images(added_by, rows)):
             yield State(row["delc_row"], number, row["split"], row["state"])
 
@@ -96,7 +100,7 @@ def _is_one_of(rows: Sequence[int]) -> str:
 
 _HISTORY = """
     SELECT version.id, version.number, version.kind, version.message, version.created_by,
-           version.created_at::text AS created_at, version.run_id,
+           version.created_at::text AS created_at, version.run_id, version.absorbed,
            ARRAY(SELECT base.number FROM delc.dataset_version_parents AS parent
                  JOIN delc.dataset_versions AS base ON base.id = parent.parent_id
                  WHERE parent.version_id = version.id AND base.dataset_id = version.dataset_id

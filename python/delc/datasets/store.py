@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from delc.datasets import row_rights
 from delc.datasets.columns import SourceColumn
 from delc.datasets.layout import part_name, removed_name
 from delc.server import queries, rights
@@ -135,6 +136,8 @@ def add_columns(dataset_id: int, part: int, dataset: str, columns: Mapping[str, 
             _comment(table, f'Rows of the data set "{dataset}", columns of part {part}', ["delc_row"])
             for row in queries.rows(_READERS, part_name(dataset_id, 1)):
                 queries.execute(f"GRANT SELECT ON {table} TO {queries.quote_identifier(row['role'])}")
+            if row_rights.is_on(dataset_id):
+                row_rights.switch_on(dataset_id, part)
         declared = [replace(column, name=name).declaration for name, column in columns.items()]
         queries.execute(f"ALTER TABLE {table} {', '.join(f'ADD COLUMN {text}' for text in declared)}")
 
@@ -149,79 +152,42 @@ def size(dataset_id: int) -> int:
     return found
 
 
-def changes(dataset_id: int, number: int) -> tuple[int, int]:
-    """How many rows a version added, and how many it left out."""
-    with queries.as_owner():
-        tables = (part_name(dataset_id, 1), removed_name(dataset_id))
-        counts = ("count(*)", "COALESCE(sum(delc.row_set_count(delc_rows)), 0)::int8")
-        added, removed = (
-            queries.value(f"SELECT {count} FROM {table} WHERE delc_version = {int(number)}")
-            for table, count in zip(tables, counts, strict=True)
-        )
-    return added, removed
+def delete_dead(dataset_id: int, gone: Sequence[int], takers: Mapping[int, int]) -> int:
+    """Deletes the rows that no version has any more; how many went.
 
-
-def rewrite(dataset_id: int, into: Mapping[int, int | None]) -> int:
-    """Gives the rows of versions that go to the versions that take them (``into``), leaves out those that no version
-    has any more, and gives their space back; how many rows went.
-
-    The tables are emptied and filled again within the transaction, so that views on them and rights stay.
+    ``gone``: numbers of versions that went with what they added. ``takers``: for versions that went into another one,
+    and for those others, the one that has their rows now. Rows are deleted one by one and nothing is emptied, so that
+    older snapshots go on seeing what there was.
     """
+    with queries.as_owner(), bulk_settings():
+        dead: bytes | None = queries.value(
+            _DEAD_ROWS.format(rows=part_name(dataset_id, 1), removed=removed_name(dataset_id)),
+            queries.typed(list(gone), "integer[]"),
+            queries.typed(list(takers), "integer[]"),
+            queries.typed(list(takers.values()), "integer[]"),
+        )
+        queries.execute(
+            f"DELETE FROM {removed_name(dataset_id)} WHERE delc_version = ANY ($1)",
+            queries.typed(list(gone), "integer[]"),
+        )
+        count = 0
+        if dead is not None:
+            for statement in _FORGET_REMOVALS:
+                queries.execute(statement.format(removed=removed_name(dataset_id)), queries.typed(dead, "bytea"))
+            for part in range(count_parts(dataset_id), 0, -1):
+                table = part_name(dataset_id, part)
+                count = queries.execute(
+                    f"DELETE FROM {table} WHERE delc.row_set_contains($1, delc_row)", queries.typed(dead, "bytea")
+                )
+    return count
+
+
+def compact(dataset_id: int) -> None:
+    """Writes the tables anew without the rows that nobody can see any more, each in the order of its row numbers."""
     with queries.as_owner():
-        queries.execute(f"LOCK TABLE {', '.join(_tables(dataset_id))} IN ACCESS EXCLUSIVE MODE")
-        first, removed = part_name(dataset_id, 1), removed_name(dataset_id)
-        row_version, removed_version = (_mapped(f"{alias}.delc_version", into) for alias in ("d", "r"))
-        before: int = queries.value(f"SELECT count(*) FROM {first}")
-        queries.execute(
-            "CREATE TEMPORARY TABLE delc_removed ON COMMIT DROP AS SELECT DISTINCT member.delc_row,"
-            f" {removed_version} AS delc_version FROM {removed} AS r"
-            " CROSS JOIN LATERAL delc.row_set_members(r.delc_rows) AS member(delc_row)"
-            f" WHERE {removed_version} IS NOT NULL"
-        )
-        # A row is gone with its version, or where the version that takes it leaves it out as well.
-        dead = (
-            f"{row_version} IS NULL OR EXISTS (SELECT FROM pg_temp.delc_removed AS r"
-            f" WHERE r.delc_row = d.delc_row AND r.delc_version = {row_version})"
-        )
-        kept = f"SELECT d.delc_row FROM {first} AS d WHERE NOT ({dead})"
-        queries.execute(f"CREATE TEMPORARY TABLE delc_kept ON COMMIT DROP AS {kept}")
         for part in range(1, count_parts(dataset_id) + 1):
-            _refill(part_name(dataset_id, part), row_version if part == 1 else None)
-        queries.execute(f"TRUNCATE {removed}")
-        queries.execute(
-            f"INSERT INTO {removed} (delc_version, delc_rows) SELECT r.delc_version, delc.row_set(r.delc_row)"
-            " FROM pg_temp.delc_removed AS r JOIN pg_temp.delc_kept AS kept ON kept.delc_row = r.delc_row"
-            " GROUP BY r.delc_version ORDER BY r.delc_version"
-        )
-        after: int = queries.value(f"SELECT count(*) FROM {first}")
-        queries.execute("DROP TABLE pg_temp.delc_kept, pg_temp.delc_removed")
-    return before - after
-
-
-def _refill(table: str, version: str | None) -> None:
-    """Leaves the rows of delc_kept in a part, in their order, with their new versions."""
-    columns = [
-        row["name"]
-        for row in queries.rows(
-            "SELECT quote_ident(attname) AS name FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0"
-            " AND NOT attisdropped ORDER BY attnum",
-            table,
-        )
-    ]
-    selected = [version if version and name == "delc_version" else f"d.{name}" for name in columns]
-    queries.execute(
-        f"CREATE TEMPORARY TABLE delc_rows ON COMMIT DROP AS SELECT {', '.join(selected)} FROM {table} AS d"
-        " JOIN pg_temp.delc_kept AS kept ON kept.delc_row = d.delc_row ORDER BY d.delc_row"
-    )
-    queries.execute(f"TRUNCATE {table}")
-    queries.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM pg_temp.delc_rows")
-    queries.execute("DROP TABLE pg_temp.delc_rows")
-
-
-def _mapped(version: str, into: Mapping[int, int | None]) -> str:
-    """SQL for the number of the version that has the rows of ``version`` after a rewrite; NULL where they go."""
-    cases = " ".join(f"WHEN {gone} THEN {'NULL' if child is None else child}" for gone, child in into.items())
-    return f"(CASE {version} {cases} ELSE {version} END)"
+            index = queries.value(_PRIMARY_KEY, part_name(dataset_id, part))
+            queries.execute(f"CLUSTER {part_name(dataset_id, part)} USING {index}")
 
 
 def _tables(dataset_id: int) -> list[str]:
@@ -234,6 +200,42 @@ def _comment(table: str, text: str, own_columns: Sequence[str]) -> None:
     for name in own_columns:
         queries.execute(f"COMMENT ON COLUMN {table}.{name} IS {queries.quote_literal(_BOOKKEEPING[name][1])}")
 
+
+_DEAD_ROWS = """
+    WITH here AS (SELECT * FROM unnest($2, $3) AS here(number, taker)), left_out AS (
+        SELECT DISTINCT member.delc_row, here.taker FROM {removed} AS r JOIN here ON here.number = r.delc_version
+        CROSS JOIN LATERAL delc.row_set_members(r.delc_rows) AS member(delc_row)
+    ), dead AS (
+        SELECT d.delc_row FROM {rows} AS d WHERE d.delc_version = ANY ($1)
+        UNION ALL
+        SELECT d.delc_row FROM {rows} AS d JOIN here ON here.number = d.delc_version
+        JOIN left_out ON left_out.delc_row = d.delc_row AND left_out.taker = here.taker
+    )
+    SELECT delc.row_set(delc_row) FROM dead HAVING count(*) > 0
+"""
+"""A row is dead with the version that added it, or where the version that has its rows now leaves it out as well."""
+
+# Numbers of rows that went may be given again, so no set may keep them.
+_FORGET_REMOVALS = (
+    """
+    DELETE FROM {removed} AS r WHERE NOT EXISTS (
+        SELECT FROM delc.row_set_members(r.delc_rows) AS member(delc_row)
+        WHERE NOT delc.row_set_contains($1, member.delc_row))
+    """,
+    """
+    UPDATE {removed} AS r SET delc_rows = (
+        SELECT delc.row_set(member.delc_row) FROM delc.row_set_members(r.delc_rows) AS member(delc_row)
+        WHERE NOT delc.row_set_contains($1, member.delc_row))
+    WHERE EXISTS (
+        SELECT FROM delc.row_set_members(r.delc_rows) AS member(delc_row)
+        WHERE delc.row_set_contains($1, member.delc_row))
+    """,
+)
+
+_PRIMARY_KEY = """
+    SELECT quote_ident(class.relname) FROM pg_index AS index JOIN pg_class AS class ON class.oid = index.indexrelid
+    WHERE index.indrelid = to_regclass($1) AND index.indisprimary
+"""
 
 _READERS = """
     SELECT DISTINCT role.rolname::text AS role

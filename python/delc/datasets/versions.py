@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from delc.datasets import names
@@ -91,6 +91,10 @@ class DatasetVersion:
     def column_names(self) -> list[str]:
         """All columns, in order."""
         return [column.name for column in self.columns]
+
+    def in_shape_of(self, shape: DatasetVersion) -> DatasetVersion:
+        """The rows of this version with the columns of another of the same data set."""
+        return replace(self, columns=shape.columns, parts=shape.parts, stored_names=shape.stored_names)
 
     def rows_query(
         self,
@@ -247,9 +251,11 @@ _FIND = """
             UNION
             SELECT parent.parent_id
             FROM ancestor JOIN delc.dataset_version_parents AS parent ON parent.version_id = ancestor.id
+        ), member AS (
+            SELECT version.number, version.absorbed, version.removed, version.kind
+            FROM ancestor JOIN delc.dataset_versions AS version ON version.id = ancestor.id
         )
-        SELECT array_agg(member.number ORDER BY member.number) AS numbers,
-               bool_or(member.removed > 0 OR member.kind = 'merge') AS has_removals
-        FROM ancestor JOIN delc.dataset_versions AS member ON member.id = ancestor.id
+        SELECT ARRAY(SELECT unnest(number || absorbed) FROM member ORDER BY 1) AS numbers,
+               (SELECT bool_or(removed > 0 OR kind = 'merge' OR absorbed <> '{}') FROM member) AS has_removals
     ) AS lineage
 """

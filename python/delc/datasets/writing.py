@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from delc.datasets import catalog, checks, difference, layout, names, splits, store, versions
+from delc.datasets import access, catalog, checks, difference, layout, names, splits, store, versions
 from delc.datasets.columns import SourceColumn, describe_columns
 from delc.datasets.create import result_row
 from delc.datasets.definition import Definition
@@ -143,6 +143,7 @@ def write(
 
 def record(run: Run, target: Target, shape: DatasetVersion, counts: catalog.Counts, origin: Origin) -> dict[str, Any]:
     """Writes down the new version, whose rows are stored, as the head of the branch."""
+    access.require_columns(shape)
     version_id = catalog.insert_version(
         target.dataset.id,
         target.number,

@@ -69,9 +69,26 @@ def stored_bytes(connection: Connection) -> int:
 
 
 def read(connection: Connection, version: str) -> None:
-    row = connection.execute("SELECT delc.dataset_query(%s, ordered => false)", [version]).fetchone()
+    row = connection.execute("SELECT delc.dataset_query(%s)", [version]).fetchone()
     assert row is not None
     connection.execute(READ.format(row[0]).encode()).fetchone()
+
+
+def read_rows(connection: Connection, version: str) -> None:
+    rows = f"SELECT * FROM delc.dataset_rows(NULL::customers, '{version}')"
+    connection.execute(READ.format(rows).encode()).fetchone()
+
+
+def through_function(connection: Connection) -> None:
+    """Reads the plain table as the result of a function, which PostgreSQL keeps before it goes on."""
+    connection.execute(READ.format("SELECT * FROM plain()").encode()).fetchone()
+
+
+def prune(connection: Connection) -> float:
+    """The seconds that dropping all versions but the newest takes."""
+    started = time.perf_counter()
+    connection.execute("SELECT delc.prune_dataset('customers', 1)")
+    return time.perf_counter() - started
 
 
 def main() -> None:
@@ -99,10 +116,16 @@ def main() -> None:
         while value(connection, "SELECT last_number FROM delc.datasets") < chosen.versions:
             commit(connection, 100)
         connection.execute("VACUUM ANALYZE")
+        connection.execute(
+            "CREATE FUNCTION plain() RETURNS SETOF customers LANGUAGE plpgsql STABLE AS"
+            " 'BEGIN RETURN QUERY EXECUTE ''TABLE customers''; END'"
+        )
         reading_ways = {
             "plain table": lambda: connection.execute(READ.format("TABLE customers").encode()).fetchone(),
             "newest version": lambda: read(connection, "customers"),
             "oldest version": lambda: read(connection, "customers@1"),
+            "dataset_rows": lambda: read_rows(connection, "customers"),
+            "table through a function": lambda: through_function(connection),
         }
         reading = interleaved(reading_ways, 2 * chosen.rounds)
         print(f"\nreading one of {chosen.versions} versions, medians:")
@@ -112,6 +135,10 @@ def main() -> None:
         goal.at_most("commit, in copies of the table with its key", writing.ratio("commit", "copy with key"), 1.5)
         for name in ("newest version", "oldest version"):
             goal.at_most(f"{name}, in scans of the plain table", reading.ratio(name, "plain table"), 2)
+        through = reading.ratio("dataset_rows", "table through a function")
+        goal.at_most("dataset_rows, in reads of the plain table through a function", through, 2)
+        pruned = prune(connection) / copy(connection)
+        goal.at_most("dropping all versions but the newest, in copies of the table with its key", pruned, 20)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ Rows are told apart by key and compared by their stored form. A row that changed
 
 Columns that the source has gained, lost or given another type are those of the new version; older versions keep their own. Keys keep their types, and targets stay.$comment$;
 
-CREATE FUNCTION delc.dataset_query(version text, split text DEFAULT NULL, ordered boolean DEFAULT true)
+CREATE FUNCTION delc.dataset_query(version text, split text DEFAULT NULL, ordered boolean DEFAULT false)
 RETURNS text
 LANGUAGE plpython3u STABLE
 AS $$
@@ -254,7 +254,7 @@ $$;
 COMMENT ON FUNCTION delc.dataset_query(text, text, boolean) IS
 $comment$The query that reads a version of a data set (name, name@3, name@branch or name@tag), or its rows of one split: train, validation or test.
 
-The text stays right when later versions are made; use it in a view, with \gexec in psql, or as the source of other functions. Rows come in a fixed, shuffled order, or with ordered => false in any order, which is faster where it does not matter.$comment$;
+The text stays right when later versions are made; use it in a view, with \gexec in psql, or as the source of other functions. Rows come in no particular order, as those of a table; with ordered => true in the fixed, shuffled order in which models are trained on them, which takes a sort.$comment$;
 
 CREATE FUNCTION delc.dataset_row_query(version text, split text, row_type oid)
 RETURNS text
@@ -278,7 +278,7 @@ $$;
 COMMENT ON FUNCTION delc.dataset_rows(anyelement, text, text) IS
 $comment$The rows of a version of a data set, as rows of the given type: SELECT * FROM delc.dataset_rows(NULL::public.customers, 'customers@3', 'train').
 
-The type may be that of a table, view or composite type; its columns are found in the version by name. Rows come in a fixed, shuffled order.$comment$;
+The type may be that of a table, view or composite type; its columns are found in the version by name. Rows come in no particular order. PostgreSQL keeps the result of such a function before it goes on; where that matters, run the text of delc.dataset_query(), or make it a view.$comment$;
 
 CREATE FUNCTION delc.drop_dataset(name text)
 RETURNS bigint

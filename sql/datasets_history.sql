@@ -227,6 +227,30 @@ $comment$Gives the space of rows that went with dropped versions back to the ope
 
 Call it in a transaction after that of delc.prune_dataset() or delc.drop_dataset_version(). The rows are written anew as CLUSTER does it, in the order in which versions are read: readers and writers wait meanwhile, and rows that an older snapshot may still see stay until the next call. The caller must be a member of the data set's owner or of delc_admin.$comment$;
 
+CREATE FUNCTION delc.keep_stored_columns() RETURNS event_trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    SELECT pg_catalog.string_agg(DISTINCT gone.object_identity, ', ') INTO lost
+    FROM pg_catalog.pg_event_trigger_dropped_objects() AS gone
+    WHERE gone.object_type OPERATOR(pg_catalog.=) 'table column' AND gone.schema_name OPERATOR(pg_catalog.=) 'delc_data';
+    IF lost IS NOT NULL THEN
+        RAISE EXCEPTION 'versions of data sets have columns of a type that % would drop', tg_tag
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  DETAIL = pg_catalog.format('It would take stored values with it: %s.', lost),
+                  HINT = 'Keep the type (ALTER TYPE … SET SCHEMA moves it), or drop the data sets first with delc.drop_dataset().';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION delc.keep_stored_columns() IS
+'Refuses commands that would drop columns of stored rows, such as DROP SCHEMA … CASCADE of the schema that a column''s type is in.';
+
+CREATE EVENT TRIGGER delc_keep_stored_columns ON sql_drop EXECUTE FUNCTION delc.keep_stored_columns();
+COMMENT ON EVENT TRIGGER delc_keep_stored_columns IS 'Keeps the columns of stored versions of data sets: see delc.keep_stored_columns().';
+
 CREATE VIEW delc.dataset_log AS
 SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,
        ARRAY(SELECT base.number FROM delc.dataset_version_parents AS parent

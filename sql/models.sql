@@ -563,7 +563,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("models.training_query", model, split)
 $$;
 COMMENT ON FUNCTION delc.training_query(text, text) IS
-$comment$The query for the rows of the data set's version that a model was trained on, or of one split of them (train, validation, test), as delc.dataset_query() gives it: for \gexec, a view, or as the source of other functions.$comment$;
+$comment$The query for the rows of the data set's version that a model was trained on, or of one split of them (train, validation, test), as delc.dataset_query() gives it in its fixed order: for \gexec, a view, or as the source of other functions.$comment$;
 
 CREATE FUNCTION delc.training_rows_query(model text, split text)
 RETURNS text

@@ -56,8 +56,36 @@ def test_a_data_set_goes_after_its_models(fresh_db: Connection) -> None:
 def test_views_of_a_version_stand_in_the_way(db: Connection) -> None:
     create(db, "x", "SELECT 1 AS id")
     db.execute(f"CREATE VIEW v AS {value(db, 'SELECT delc.dataset_query(%s)', 'x')}".encode())
-    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="views read its versions") as error:
         db.execute("SELECT delc.drop_dataset('x')")
+    assert "such as DROP VIEW" in message(error.value)
+
+
+def test_a_type_of_stored_columns_is_not_dropped(fresh_db: Connection) -> None:
+    fresh_db.execute("CREATE SCHEMA app; CREATE TYPE app.mood AS ENUM ('sad', 'glad')")
+    create(fresh_db, "x", "SELECT 1 AS id, 'sad'::app.mood AS m", key="id")
+    for statement in ("DROP SCHEMA app CASCADE", "DROP TYPE app.mood CASCADE"):
+        with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="would drop") as error:
+            fresh_db.execute(statement.encode())
+        assert "delc_data.d1.m" in message(error.value)
+    fresh_db.execute("CREATE TABLE t (m app.mood); DROP TABLE t")
+    fresh_db.execute("SELECT delc.drop_dataset('x')")
+    fresh_db.execute("DROP SCHEMA app CASCADE")
+
+
+def test_the_extension_goes_with_its_types(fresh_db: Connection) -> None:
+    create(fresh_db, "x", "SELECT 1 AS id, '[1,2]'::delc.tensor AS t", key="id")
+    fresh_db.execute("DROP EXTENSION delc CASCADE")
+
+
+def test_models_that_stand_in_the_way_are_named_once(fresh_db: Connection) -> None:
+    make_customers(fresh_db)
+    create(fresh_db, "customers", "customers", target="churned")
+    fresh_db.execute("SELECT delc.train('m', 'customers', network => 'linear', epochs => 1)")
+    fresh_db.execute("SELECT delc.train('m', 'customers', from_model => 'm@1', epochs => 1)")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as error:
+        fresh_db.execute("SELECT delc.drop_dataset('customers')")
+    assert "Models: m." in message(error.value)
 
 
 @pytest.mark.parametrize(("name", "error"), [("y", 'unknown data set "y"'), ("x@1", "names a version")])

@@ -250,7 +250,9 @@ def test_rows_have_to_be_said_where_the_source_has_row_level_security(
     assert "reads public.customers" in message(error.value) or "reads customers" in message(error.value)
 
 
-@pytest.mark.parametrize("rows", ["age", "true) AS a, (true", "true); DROP TABLE customers; SELECT (true", "nothing > 1"])
+@pytest.mark.parametrize(
+    "rows", ["age", "true) AS a, (true", "true); DROP TABLE customers; SELECT (true", "nothing > 1"]
+)
 def test_rows_are_one_condition(secured: tuple[Connection, Connection], bob: str, rows: str) -> None:
     hers, his = secured
     with pytest.raises((psycopg.DataError, psycopg.ProgrammingError)):

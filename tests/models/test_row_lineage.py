@@ -41,7 +41,7 @@ def db(place: Connection) -> Iterator[Connection]:
 
 def key_in(db: Connection, split: str, changed: bool) -> int:
     """The id of a row of a split that the second version changed, or did not."""
-    text = value(db, "SELECT delc.dataset_query('flowers', %s)", split)
+    text = value(db, "SELECT delc.dataset_query('flowers', %s, true)", split)
     found: int = value(db, f"SELECT min(id) FROM ({text}) AS r WHERE (id <= 30) = %s", changed)
     return found
 
@@ -148,7 +148,7 @@ def test_a_sample_that_may_not_be_read_is_told(
 def test_a_model_leads_back_to_its_rows_in_their_order(db: Connection) -> None:
     for split in ("train", "validation", "test", None):
         text = value(db, "SELECT delc.training_query('m@1', %s)", split)
-        assert text == value(db, "SELECT delc.dataset_query('flowers@1', %s)", split)
+        assert text == value(db, "SELECT delc.dataset_query('flowers@1', %s, true)", split)
 
 
 def test_rows_of_any_data_set_come_as_json(db: Connection) -> None:

@@ -52,8 +52,8 @@ def call(connection: Connection, function: str, **arguments: Any) -> Row:
 
 
 def query_text(connection: Connection, version: str, split: str | None = None) -> str:
-    """What delc.dataset_query() gives."""
-    text: str = value(connection, "SELECT delc.dataset_query(%s, %s)", version, split)
+    """What delc.dataset_query() gives for rows in their fixed order."""
+    text: str = value(connection, "SELECT delc.dataset_query(%s, %s, true)", version, split)
     return text
 
 

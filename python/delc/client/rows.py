@@ -66,7 +66,7 @@ def read(
     numbers have NULLs, or arrays several shapes, the column is an object array with None.
     """
     with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
-        cursor.execute("SELECT delc.dataset_query(%s, %s)", [dataset, split])
+        cursor.execute("SELECT delc.dataset_query(%s, %s, true)", [dataset, split])
         found = cursor.fetchone()
         assert found is not None
         rows = sql.SQL("({}) AS rows").format(sql.SQL(found[0]))

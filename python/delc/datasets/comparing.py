@@ -36,8 +36,8 @@ def difference_query(a: DatasetVersion, b: DatasetVersion) -> str:
 
 
 def change_counts(a: DatasetVersion, b: DatasetVersion) -> str:
-    """SQL for how many rows of ``b`` are not in ``a`` (added), and how many of ``a`` are not in ``b`` (removed), changed
-    rows in both; both of one data set. Rows that ``b`` took away and put back as they were do not count.
+    """SQL for how many rows of ``b`` are not in ``a`` (added), and how many of ``a`` are not in ``b`` (removed), with
+    changed rows in both; both of one data set. Rows that ``b`` took away and put back as they were do not count.
 
     Such rows are found by the text of the whole row, and then compared by image: no function of a user's runs, so the
     extension's owner may run it.

@@ -14,6 +14,7 @@ def drop(name: str) -> int:
     dataset = catalog.lock_dataset(names.parse_dataset(name, "Drop all versions with"))
     catalog.require_ownership(dataset, "drop", or_admin=True)
     _require_no_models(dataset)
+    _require_no_views(dataset)
     with queries.as_owner():
         for statement in _DELETIONS:
             queries.execute(statement, dataset.id)
@@ -36,12 +37,23 @@ def _require_no_models(dataset: catalog.Dataset) -> None:
         )
 
 
+def _require_no_views(dataset: catalog.Dataset) -> None:
+    views = store.views(dataset.id)
+    if views:
+        raise DependentObjects(
+            f'data set "{dataset.name}" cannot be dropped: views read its versions',
+            detail=f"Views: {', '.join(views)}.",
+            hint=f"Drop them first, such as DROP VIEW {views[0]}.",
+        )
+
+
 _MODELS = """
-    SELECT DISTINCT run.subject AS model
+    SELECT DISTINCT model.name AS model
     FROM delc.dataset_versions AS version
     JOIN delc.run_inputs AS input ON input.dataset_version_id = version.id
-    JOIN delc.run_outputs AS output ON output.run_id = input.run_id AND output.model_version_id IS NOT NULL
-    JOIN delc.runs AS run ON run.id = input.run_id
+    JOIN delc.run_outputs AS output ON output.run_id = input.run_id
+    JOIN delc.model_versions AS made ON made.id = output.model_version_id
+    JOIN delc.models AS model ON model.id = made.model_id
     WHERE version.dataset_id = $1
     ORDER BY 1
 """

@@ -189,10 +189,10 @@ def compact_dataset(name: str) -> int:
         return pruning.compact(name)
 
 
-def dataset_query(version: str, split: str | None, ordered: bool) -> str:
+def dataset_query(version: str, split: str | None, ordered: bool | None) -> str:
     """The query that reads a version with all its columns, in its fixed order or in any."""
     found = versions.resolve(version)
-    return found.query(split, found.column_names, ordered=ordered is not False)
+    return found.query(split, found.column_names, ordered=bool(ordered))
 
 
 def dataset_row_query(version: str, split: str | None, row_type: int) -> str:

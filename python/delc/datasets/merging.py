@@ -141,7 +141,8 @@ def _steps(merge: _Merge, prefer: str | None, resolutions: str | None) -> str:
         f"SELECT pair.delc_pair, {pair_key}, pair.ours, pair.theirs, b.delc_row AS base,"
         f" {merge_base.is_gone('b')} OR b.delc_row IS NOT NULL AS base_is_known, {_decided(merge)} AS decided"
         " FROM delc_keyed AS pair LEFT JOIN delc_ours AS o ON o.delc_row = pair.ours"
-        " LEFT JOIN delc_theirs AS t ON t.delc_row = pair.theirs LEFT JOIN delc_base AS b ON b.delc_pair = pair.delc_pair"
+        " LEFT JOIN delc_theirs AS t ON t.delc_row = pair.theirs"
+        " LEFT JOIN delc_base AS b ON b.delc_pair = pair.delc_pair"
     )
     choices = [*(["choice.resolution"] if resolutions else []), *([queries.quote_literal(prefer)] if prefer else [])]
     chosen = f"COALESCE({', '.join(choices)})" if choices else "NULL::pg_catalog.text"
@@ -208,7 +209,8 @@ def _conflicts(merge: _Merge) -> str:
     return (
         f"SELECT {key} AS key, {image('b', base)} AS base, {image('o', ours)} AS ours, {image('t', theirs)} AS theirs"
         " FROM delc_pair AS pair LEFT JOIN delc_ours AS o ON o.delc_row = pair.ours"
-        " LEFT JOIN delc_theirs AS t ON t.delc_row = pair.theirs LEFT JOIN delc_base AS b ON b.delc_pair = pair.delc_pair"
+        " LEFT JOIN delc_theirs AS t ON t.delc_row = pair.theirs"
+        " LEFT JOIN delc_base AS b ON b.delc_pair = pair.delc_pair"
         f" WHERE pair.winner IS NULL ORDER BY {order}"
     )
 

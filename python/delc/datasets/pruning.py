@@ -220,11 +220,12 @@ _REASONS = """
     FROM delc.dataset_refs AS ref JOIN delc.dataset_versions AS version ON version.id = ref.version_id
     WHERE ref.dataset_id = $1
     UNION
-    SELECT version.number, 'model', run.subject
+    SELECT version.number, 'model', model.name
     FROM delc.dataset_versions AS version
     JOIN delc.run_inputs AS input ON input.dataset_version_id = version.id
-    JOIN delc.run_outputs AS output ON output.run_id = input.run_id AND output.model_version_id IS NOT NULL
-    JOIN delc.runs AS run ON run.id = input.run_id
+    JOIN delc.run_outputs AS output ON output.run_id = input.run_id
+    JOIN delc.model_versions AS made ON made.id = output.model_version_id
+    JOIN delc.models AS model ON model.id = made.model_id
     WHERE version.dataset_id = $1
     ORDER BY 1, 2, 3
 """

@@ -67,12 +67,10 @@ def secured_tables(source: Source) -> list[str]:
     """The tables with row-level security that a source reads, through views as well."""
     if source.relation is not None:
         return _secured(source.relation)
-    tables: list[str] = []
     with queries.rolled_back():
         # PostgreSQL notes what a view reads; the query is parsed with the caller's rights and not run.
         queries.execute(f"CREATE TEMPORARY VIEW delc_source AS SELECT FROM (\n{source.query}\n) AS source")
-        tables = _secured(queries.value("SELECT 'pg_temp.delc_source'::pg_catalog.regclass::pg_catalog.oid::int8"))
-    return tables
+        return _secured(queries.value("SELECT 'pg_temp.delc_source'::pg_catalog.regclass::pg_catalog.oid::int8"))
 
 
 def _secured(relation: int) -> list[str]:

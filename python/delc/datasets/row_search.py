@@ -26,7 +26,7 @@ class State:
 @dataclass(frozen=True)
 class Member:
     """A version in a data set's history. ``parents``: their numbers, in order. ``absorbed``: those of dropped versions
-    that went into it. ``lineage``: all these numbers, its own and those of all its ancestors, as the bits of an integer.
+    that went into it. ``lineage``: its own number, these, and those of all its ancestors, as the bits of an integer.
     """
 
     id: int

@@ -26,7 +26,7 @@ def row_query(row_type: int, version: DatasetVersion, split: str | None) -> str:
     version.stored_columns([attribute["name"] for attribute in attributes])
     for attribute in attributes:
         _check_type(attribute, stored[attribute["name"]], version)
-    text = version.query(split, [attribute["name"] for attribute in attributes])
+    text = version.query(split, [attribute["name"] for attribute in attributes], ordered=False)
     if all(attribute["type"] == attribute["base"] for attribute in attributes):
         return text
     columns = [f"r.{queries.quote_identifier(attribute['name'])}::{attribute['type']}" for attribute in attributes]

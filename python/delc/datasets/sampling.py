@@ -96,7 +96,9 @@ def _wanted(version: DatasetVersion, fraction: float | None, rows: int | None) -
     """How many rows are drawn."""
     if (fraction is None) == (rows is None):
         raise InvalidParameter(
-            f"fraction is {fraction} and rows is {rows}, where one of them says how much is drawn",
+            "neither fraction nor rows says how much is drawn"
+            if rows is None
+            else f"fraction is {fraction} and rows is {rows}, where one of them says how much is drawn",
             hint="For instance: fraction => 0.1, or rows => 1000.",
         )
     if fraction is not None and not (math.isfinite(fraction) and 0 < fraction <= 1):

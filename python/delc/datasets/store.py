@@ -80,6 +80,13 @@ def revoke_reading(dataset_id: int, role: str) -> None:
         queries.execute(f"REVOKE SELECT ON {tables} FROM {queries.quote_identifier(role)}")
 
 
+def views(dataset_id: int) -> list[str]:
+    """Users' views, materialized ones too, that read the tables."""
+    with queries.as_owner():
+        found = queries.rows(_VIEWS, queries.typed(_tables(dataset_id), "text[]"))
+    return [row["name"] for row in found]
+
+
 def drop_tables(dataset_id: int) -> None:
     """Drops the tables with all rows. Views of users' that read them stand in the way, as they should."""
     with queries.as_owner():
@@ -231,6 +238,14 @@ _FORGET_REMOVALS = (
         WHERE delc.row_set_contains($1, member.delc_row))
     """,
 )
+
+_VIEWS = """
+    SELECT DISTINCT rule.ev_class::regclass::text AS name
+    FROM pg_depend AS depend JOIN pg_rewrite AS rule ON rule.oid = depend.objid
+    WHERE depend.classid = 'pg_rewrite'::regclass AND depend.refclassid = 'pg_class'::regclass
+      AND depend.refobjid IN (SELECT to_regclass(name) FROM unnest($1) AS name)
+    ORDER BY 1
+"""
 
 _PRIMARY_KEY = """
     SELECT quote_ident(class.relname) FROM pg_index AS index JOIN pg_class AS class ON class.oid = index.indexrelid

@@ -166,7 +166,7 @@ def test_rows_of_a_data_set_are_read_by_those_it_was_granted_to(sessions: dict[s
     trainer, owner = sessions["trainer"], sessions["owner"]
     for statement in (train("any", "flowers", **QUICK), "SELECT * FROM delc.evaluate('flowers', 'flowers')"):
         assert failure(trainer, statement).sqlstate == "42501"
-    owner.execute("SELECT delc.grant_dataset('flowers', 'rights_trainer')")
+    owner.execute("SELECT delc.grant_dataset('flowers', 'rights_trainer', rows => 'true')")
     assert record(trainer, train("any", "flowers", **QUICK))["model"] == "any@1"
     trainer.execute("SELECT delc.drop_model('any')")
     owner.execute("SELECT delc.revoke_dataset('flowers', 'rights_trainer')")

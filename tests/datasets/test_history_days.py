@@ -173,7 +173,7 @@ def test_rows_hidden_from_the_committer_are_in_no_version(
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not read"):
         his.execute("SELECT * FROM delc.diff_dataset('customers@1', 'customers@b')")
     # Whoever is granted the data set reads all of it: the policies of the source are those of the source.
-    hers.execute("SELECT delc.grant_dataset('customers', %s)", (bob,))
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'true')", (bob,))
     assert value(his, count, "customers@b") == 10
     assert value(his, "SELECT count(*) FROM customers") == 2
 

@@ -144,7 +144,7 @@ def test_a_sampled_data_set_is_changed_by_hand_and_has_no_source(customers: Conn
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("small", {}, "fraction is None and rows is None"),
+        ("small", {}, "neither fraction nor rows"),
         ("small", {"fraction": 0.1, "rows": 3}, "one of them says how much"),
         ("small", {"fraction": 0}, "more than 0 and at most 1"),
         ("small", {"fraction": 1.5}, "more than 0 and at most 1"),

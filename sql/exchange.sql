@@ -108,6 +108,9 @@ BEGIN
     VALUES (NEW.value, delc.dtype(NEW.value), delc.elements(NEW.value), delc.checksum(NEW.value)) RETURNING id INTO stored;
     INSERT INTO delc.snapshot_parameters (snapshot_id, name, chunk, shape, learnable, tensor_id)
     VALUES (NEW.snapshot_id, NEW.name, coalesce(NEW.chunk, 0), NEW.shape, NEW.learnable, stored);
+    -- PostgreSQL frees a row after its trigger only where the trigger gave another one back. A row that came by COPY
+    -- and went back as it was would stay in memory until the end of the COPY, all of a model with it.
+    NEW.chunk := coalesce(NEW.chunk, 0);
     RETURN NEW;
 END
 $$;

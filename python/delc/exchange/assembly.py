@@ -33,6 +33,7 @@ class Assembly:
         self._tensors = dict(tensors)
         self._paths = paths
         self._layers: dict[str, str] = {name: name for name in inputs}
+        self._overwritten: set[str] = set()
 
     def network(self) -> Network:
         """The network."""
@@ -55,11 +56,17 @@ class Assembly:
 
     def source(self, value: str) -> str:
         """The layer or input that gives a value."""
+        if value in self._overwritten:
+            refuse(f'the value "{value[:100]}" read after an operation that changes it in place')
         if value not in self._layers:
             if value in self._tensors:
                 refuse(f'the tensor "{self._paths.get(value, value)}" used outside of a layer')
             raise InvalidData(f'the file uses the value "{value[:100]}" before anything gives it')
         return self._layers[value]
+
+    def overwrite(self, value: str) -> None:
+        """Notes that an operation changed a value in place, so that it cannot be read as it was."""
+        self._overwritten.add(value)
 
     def is_computed(self, value: str) -> bool:
         """Whether a layer or an input gives the value."""
@@ -77,17 +84,22 @@ class Assembly:
         """Adds the layer that gives ``output``; it is named after the path of its ``weight`` where it has one."""
         path = self._paths.get(weight, "").rpartition(".")[0]
         reads = [self.source(value) for value in sources]
-        name = self._drawing.add(layer_name(path) or None, kind, arguments or {}, reads)
+        given = {argument: value for argument, value in (arguments or {}).items() if value is not None}
+        name = self._drawing.add(layer_name(path) or None, kind, given, reads)
         for parameter, tensor in (parameters or {}).items():
             self.state[f"{name}.{parameter}"] = tensor
         self._layers[output] = name
 
     def rank(self, value: str) -> int:
         """How many dimensions a value has, rows too."""
-        if value in self.inputs:
-            return len(self.inputs[value].shape) + 1
-        resolved = resolve(self._drawing.network(), self.inputs)
-        return len(resolved.values[self.source(value)].shape) + 1
+        return len(self.shape(value)) + 1
+
+    def shape(self, value: str) -> tuple[int, ...]:
+        """One row's shape of a value."""
+        source = self.source(value)
+        if source in self.inputs:
+            return self.inputs[source].shape
+        return resolve(self._drawing.network(), self.inputs).values[source].shape
 
     def give_bias(self, output: str, value: str, bias: torch.Tensor) -> bool:
         """Lets the layer that gives ``value`` add ``bias`` where it is a linear layer without one; says if so."""

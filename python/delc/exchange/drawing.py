@@ -25,8 +25,7 @@ class Drawing:
         """Adds a layer; returns its name, which is the one wanted where that is free."""
         base = _NOT_IN_NAMES.sub("_", wanted or f"{kind}1")[:LONGEST] or kind
         name = free_name(base, self._taken)
-        given = {argument: value for argument, value in arguments.items() if value is not None}
-        self._layers.append(Layer(name, kind, given, tuple(inputs)))
+        self._layers.append(Layer(name, kind, dict(arguments), tuple(inputs)))
         return name
 
     def give_bias(self, name: str) -> bool:

@@ -11,11 +11,13 @@ import torch
 from delc.exchange.naming import dotted
 from delc.exchange.onnx_library import onnx
 from delc.networks import Layer, ResolvedNetwork
-from delc.networks.kinds import per_dimension
+from delc.networks.kinds import axis, per_dimension
 from delc.server.errors import InvalidParameter
 
 OPSET = 18
-IR_VERSION = 8
+NEWER_OPSET = 20
+"""Where the operators Gelu and Pad (wrap) are needed."""
+IR_VERSIONS = {OPSET: 8, NEWER_OPSET: 9}
 ROWS = "rows"
 
 
@@ -26,6 +28,7 @@ class Graph:
         self._onnx = onnx()
         self.resolved = resolved
         self._state = state
+        self.opset = OPSET
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
 
@@ -43,6 +46,20 @@ class Graph:
             return ""
         self._put(dotted(full), self._state[full])
         return dotted(full)
+
+    def channels(self, layer: Layer, name: str) -> str:
+        """The layer's parameter as (channels, 1, …), so that it goes with the layer's output; "" without it."""
+        full = f"{layer.name}.{name}"
+        if full not in self._state:
+            return ""
+        ones = [1] * (len(self.shape(layer.name)) - 1)
+        self._put(dotted(full), self._state[full].reshape(-1, *ones))
+        return dotted(full)
+
+    def split(self, layer: Layer, inputs: list[str], outputs: list[str], axis: int) -> None:
+        """A node that cuts its first input along a dimension into the sizes that the second says."""
+        made = self._onnx.helper.make_node("Split", inputs, outputs, name=f"{layer.name}:Split", axis=axis)
+        self.nodes.append(made)
 
     def constant(self, layer: Layer, what: str, value: Any) -> str:
         """A constant of the layer."""
@@ -74,9 +91,9 @@ class Graph:
         last = self.resolved.network.output.name
         output = helper.make_tensor_value_info(last, types.FLOAT, [ROWS, *self.resolved.output_shape])
         graph = helper.make_graph(self.nodes, "network", inputs, [output], list(self.initializers.values()))
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self.opset)]
         return helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="delc", doc_string=text
+            graph, opset_imports=opsets, ir_version=IR_VERSIONS[self.opset], producer_name="delc", doc_string=text
         )
 
 
@@ -126,8 +143,6 @@ def _linear(graph: Graph, layer: Layer) -> None:
 def _convolution(graph: Graph, layer: Layer) -> None:
     arguments = layer.arguments
     dimensions = len(graph.shape(layer.name)) - 1
-    if arguments.get("padding_mode", "zeros") != "zeros":
-        raise InvalidParameter(f"{layer} cannot be written as ONNX", detail="Its padding_mode is not zeros.")
     kernel, dilation = (per_dimension(arguments[name], dimensions) for name in ("kernel_size", "dilation"))
     attributes: dict[str, Any] = {
         "kernel_shape": kernel,
@@ -136,11 +151,30 @@ def _convolution(graph: Graph, layer: Layer) -> None:
         "group": arguments["groups"],
         "pads": _pads(arguments["padding"], kernel, dilation),
     }
+    source, mode = layer.inputs[0], arguments.get("padding_mode", "zeros")
+    if mode != "zeros":
+        source = _padded(graph, layer, source, [0, 0, *attributes["pads"][:dimensions]],
+                         [0, 0, *attributes["pads"][dimensions:]], mode, f"{layer.name}/padded")  # fmt: skip
+        attributes["pads"] = [0] * 2 * dimensions
     transposed = layer.kind.startswith("conv_transpose")
     if transposed:
         attributes["output_padding"] = per_dimension(arguments["output_padding"], dimensions)
-    inputs = [layer.inputs[0], graph.parameter(layer, "weight"), graph.parameter(layer, "bias")]
+    inputs = [source, graph.parameter(layer, "weight"), graph.parameter(layer, "bias")]
     graph.add(layer, "ConvTranspose" if transposed else "Conv", [name for name in inputs if name], **attributes)
+
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""How ONNX calls what is added."""
+
+
+def _padded(
+    graph: Graph, layer: Layer, source: str, before: list[int], after: list[int], mode: str, output: str | None = None
+) -> str:
+    """``before`` and ``after``: what is added to each dimension, rows too."""
+    if mode == "circular":
+        graph.opset = NEWER_OPSET
+    pads = graph.constant(layer, "pads", np.array([*before, *after], dtype=np.int64))
+    return graph.add(layer, "Pad", [source, pads], output, mode=_MODES[mode])
 
 
 def _pads(padding: Any, kernel: list[int], dilation: list[int]) -> list[int]:
@@ -198,7 +232,7 @@ def _global(operator: str) -> Convert:
 def _batch_norm(graph: Graph, layer: Layer) -> None:
     if not layer.arguments["track_running_stats"]:
         raise InvalidParameter(f"{layer} cannot be written as ONNX", detail="It keeps no running statistics.")
-    channels = layer.arguments["num_features"]
+    channels = graph.shape(layer.name)[0]
     weight = graph.parameter(layer, "weight") or graph.constant(layer, "one", np.ones(channels, np.float32))
     bias = graph.parameter(layer, "bias") or graph.constant(layer, "zero", np.zeros(channels, np.float32))
     mean, variance = graph.parameter(layer, "running_mean"), graph.parameter(layer, "running_var")
@@ -216,17 +250,106 @@ def _layer_norm(graph: Graph, layer: Layer) -> None:
     graph.add(layer, "LayerNormalization", inputs, axis=-len(shape), epsilon=layer.arguments["eps"])
 
 
+def _rms_norm(graph: Graph, layer: Layer) -> None:
+    """The operator RMSNormalization came with opset 23, so it is written as torch writes it."""
+    axes = np.arange(-len(layer.arguments["normalized_shape"]), 0)
+    source, name = layer.inputs[0], layer.name
+    two = graph.constant(layer, "two", np.float32(2))
+    eps = graph.constant(layer, "eps", np.float32(layer.arguments["eps"]))
+    square = graph.add(layer, "Pow", [source, two], f"{name}/square")
+    mean = graph.add(layer, "ReduceMean", [square, graph.constant(layer, "axes", axes)], f"{name}/mean", keepdims=1)
+    added = graph.add(layer, "Add", [mean, eps], f"{name}/added")
+    root = graph.add(layer, "Sqrt", [added], f"{name}/root")
+    inverse = graph.add(layer, "Reciprocal", [root], f"{name}/inverse")
+    weight = graph.parameter(layer, "weight")
+    scaled = graph.add(layer, "Mul", [source, inverse], f"{name}/scaled" if weight else None)
+    if weight:
+        graph.add(layer, "Mul", [scaled, weight])
+
+
+def _instance_norm(graph: Graph, layer: Layer) -> None:
+    """With running statistics it is what batch_norm does in prediction."""
+    if layer.arguments["track_running_stats"]:
+        _batch_norm(graph, layer)
+        return
+    channels = graph.shape(layer.name)[0]
+    weight = graph.parameter(layer, "weight") or graph.constant(layer, "one", np.ones(channels, np.float32))
+    bias = graph.parameter(layer, "bias") or graph.constant(layer, "zero", np.zeros(channels, np.float32))
+    eps = layer.arguments["eps"]
+    graph.add(layer, "InstanceNormalization", [layer.inputs[0], weight, bias], epsilon=eps)
+
+
+def _group_norm(graph: Graph, layer: Layer) -> None:
+    """GroupNormalization scaled groups instead of channels until opset 21, so it is written as torch writes it."""
+    name, source, groups = layer.name, layer.inputs[0], layer.arguments["num_groups"]
+    sizes = graph.constant(layer, "groups", np.array([0, groups, -1], dtype=np.int64))
+    one, zero = (graph.constant(layer, what, np.full(groups, number, np.float32)) for what, number in _PLAIN)
+    grouped = graph.add(layer, "Reshape", [source, sizes], f"{name}/grouped")
+    eps = layer.arguments["eps"]
+    normal = graph.add(layer, "InstanceNormalization", [grouped, one, zero], f"{name}/normal", epsilon=eps)
+    shape = graph.add(layer, "Shape", [source], f"{name}/shape")
+    weight, bias = (graph.channels(layer, each) for each in ("weight", "bias"))
+    back = graph.add(layer, "Reshape", [normal, shape], f"{name}/back" if weight else None)
+    if weight:
+        scaled = graph.add(layer, "Mul", [back, weight], f"{name}/scaled")
+        graph.add(layer, "Add", [scaled, bias])
+
+
+_PLAIN = (("one", 1.0), ("zero", 0.0))
+
+
+def _response_norm(graph: Graph, layer: Layer) -> None:
+    arguments = layer.arguments
+    if arguments["size"] % 2 == 0:
+        raise InvalidParameter(f"{layer} cannot be written as ONNX", detail="Its size is even.")
+    graph.add(layer, "LRN", list(layer.inputs), size=arguments["size"], alpha=arguments["alpha"],
+              beta=arguments["beta"], bias=arguments["k"])  # fmt: skip
+
+
+def _upsample(graph: Graph, layer: Layer) -> None:
+    factor, mode = layer.arguments["scale_factor"], layer.arguments["mode"]
+    behind = len(graph.shape(layer.name)) - 1
+    scales = graph.constant(layer, "scales", np.array([1, 1, *[factor] * behind], dtype=np.float32))
+    places = "asymmetric" if mode == "nearest" else "half_pixel"
+    written = {"nearest": "nearest", "bicubic": "cubic"}.get(mode, "linear")
+    graph.add(layer, "Resize", [layer.inputs[0], "", scales], mode=written, coordinate_transformation_mode=places,
+              nearest_mode="floor", cubic_coeff_a=-0.75)  # fmt: skip
+
+
+def _pad(graph: Graph, layer: Layer) -> None:
+    arguments, rank = layer.arguments, len(graph.shape(layer.name)) + 1
+    sides = [*arguments["pad"], *[0] * (2 * rank - len(arguments["pad"]))]
+    before, after = sides[0::2][::-1], sides[1::2][::-1]
+    if arguments["mode"] != "constant":
+        _padded(graph, layer, layer.inputs[0], before, after, arguments["mode"])
+        return
+    pads = graph.constant(layer, "pads", np.array([*before, *after], dtype=np.int64))
+    number = graph.constant(layer, "value", np.float32(arguments["value"]))
+    graph.add(layer, "Pad", [layer.inputs[0], pads, number], mode="constant")
+
+
+def _glu(graph: Graph, layer: Layer) -> None:
+    first, second = f"{layer.name}/first", f"{layer.name}/second"
+    size = graph.shape(layer.inputs[0])[axis(layer.arguments["dim"], len(graph.shape(layer.inputs[0])))] // 2
+    parts = graph.constant(layer, "parts", np.array([size, size], dtype=np.int64))
+    graph.split(layer, [layer.inputs[0], parts], [first, second], layer.arguments["dim"])
+    gate = graph.add(layer, "Sigmoid", [second], f"{layer.name}/gate")
+    graph.add(layer, "Mul", [first, gate])
+
+
+def _stack(graph: Graph, layer: Layer) -> None:
+    rank, dim = len(graph.shape(layer.name)) + 1, layer.arguments["dim"]
+    axes = graph.constant(layer, "axes", np.array([dim % rank], dtype=np.int64))
+    parts = [graph.add(layer, "Unsqueeze", [each, axes], f"{layer.name}/{at}") for at, each in enumerate(layer.inputs)]
+    graph.add(layer, "Concat", parts, axis=dim % rank)
+
+
 def _embedding(graph: Graph, layer: Layer) -> None:
     graph.add(layer, "Gather", [graph.parameter(layer, "weight"), layer.inputs[0]], axis=0)
 
 
 def _prelu(graph: Graph, layer: Layer) -> None:
-    slopes = graph.parameter(layer, "weight")
-    rank = len(graph.shape(layer.inputs[0]))
-    if layer.arguments["num_parameters"] != 1 and rank > 1:
-        shape = graph.constant(layer, "shape", np.array([-1, *[1] * (rank - 1)]))
-        slopes = graph.add(layer, "Reshape", [slopes, shape], f"{layer.name}/slopes")
-    graph.add(layer, "PRelu", [layer.inputs[0], slopes])
+    graph.add(layer, "PRelu", [layer.inputs[0], graph.channels(layer, "weight")])
 
 
 def _clip(low: float | str, high: float | str) -> Convert:
@@ -240,10 +363,12 @@ def _clip(low: float | str, high: float | str) -> Convert:
 
 
 def _gelu(graph: Graph, layer: Layer) -> None:
-    """X Φ(x) by Erf; the operator Gelu came with opset 20."""
-    if layer.arguments["approximate"] != "none":
-        raise InvalidParameter(f"{layer} cannot be written as ONNX", detail="approximate is not none.")
+    """X Φ(x) by Erf, which more programs know than the operator Gelu of opset 20."""
     source = layer.inputs[0]
+    if layer.arguments["approximate"] != "none":
+        graph.opset = NEWER_OPSET
+        graph.add(layer, "Gelu", [source], approximate=layer.arguments["approximate"])
+        return
     root = graph.constant(layer, "root", np.float32(2**0.5))
     one, half = graph.constant(layer, "one", np.float32(1)), graph.constant(layer, "half", np.float32(0.5))
     scaled = graph.add(layer, "Div", [source, root], f"{layer.name}/scaled")
@@ -265,9 +390,17 @@ def _log_sigmoid(graph: Graph, layer: Layer) -> None:
 
 
 def _softplus(graph: Graph, layer: Layer) -> None:
-    if layer.arguments["beta"] != 1:
-        raise InvalidParameter(f"{layer} cannot be written as ONNX", detail="Its beta is not 1.")
-    graph.add(layer, "Softplus", [layer.inputs[0]])
+    """Above the threshold x itself, as in torch; with torch's own arguments float32 cannot tell."""
+    source, beta, threshold = layer.inputs[0], layer.arguments["beta"], layer.arguments["threshold"]
+    if beta == 1 and threshold >= 20:
+        graph.add(layer, "Softplus", [source])
+        return
+    factor, most = graph.constant(layer, "beta", np.float32(beta)), graph.constant(layer, "most", np.float32(threshold))
+    scaled = graph.add(layer, "Mul", [source, factor], f"{layer.name}/scaled")
+    grown = graph.add(layer, "Softplus", [scaled], f"{layer.name}/grown")
+    divided = graph.add(layer, "Div", [grown, factor], f"{layer.name}/divided")
+    above = graph.add(layer, "Greater", [scaled, most], f"{layer.name}/above")
+    graph.add(layer, "Where", [above, source, divided])
 
 
 def _hard_sigmoid(graph: Graph, layer: Layer) -> None:
@@ -365,8 +498,12 @@ CONVERTERS: dict[str, Convert] = {
     "abs": _operator("Abs"),
     "exp": _operator("Exp"),
     **{f"batch_norm{n}d": _batch_norm for n in (1, 2, 3)},
+    **{f"instance_norm{n}d": _instance_norm for n in (1, 2, 3)},
     "layer_norm": _layer_norm,
-    "dropout": _same,
+    "rms_norm": _rms_norm,
+    "group_norm": _group_norm,
+    "local_response_norm": _response_norm,
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"), _same),
     "identity": _same,
     "flatten": _reshape,
     "unflatten": _reshape,
@@ -378,6 +515,10 @@ CONVERTERS: dict[str, Convert] = {
     "select": _select,
     "slice": _slice,
     "concat": _operator("Concat", axis="dim"),
+    "stack": _stack,
+    "pad": _pad,
+    "upsample": _upsample,
+    "glu": _glu,
     "add": _combine("Add"),
     "subtract": _combine("Sub"),
     "multiply": _combine("Mul"),

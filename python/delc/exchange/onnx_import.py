@@ -12,9 +12,12 @@ from typing import Any, NoReturn
 import torch
 
 from delc.exchange.assembly import Assembly, refuse
+from delc.exchange.onnx_constants import with_constants
 from delc.exchange.onnx_gelu import with_gelu
+from delc.exchange.onnx_groups import with_groups
 from delc.exchange.onnx_library import onnx
-from delc.exchange.onnx_operators import OPERATORS, Operator
+from delc.exchange.onnx_operator import Operator
+from delc.exchange.onnx_operators import OPERATORS
 from delc.server.errors import InvalidData
 from delc.server.inputs import InputSpec
 
@@ -39,19 +42,22 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> Assembly:
     if graph.sparse_initializer or model.functions:
         refuse("sparse tensors or functions of its own")
     try:
-        return _assemble(library, graph, tensors, require)
+        return _assemble(library, graph, model.opset_import, tensors, require)
     except library_errors() as error:
         _refuse(f"its graph does not hold together ({type(error).__name__}: {str(error)[:100]})")
 
 
 def _assemble(
-    library: Any, graph: Any, tensors: dict[str, torch.Tensor], require: Callable[[int, str], None]
+    library: Any, graph: Any, opsets: Any, tensors: dict[str, torch.Tensor], require: Callable[[int, str], None]
 ) -> Assembly:
     inputs = {value.name: _input(value) for value in graph.input if value.name not in tensors}
-    assembly = Assembly(inputs, tensors, {name: _path(name) for name in tensors})
+    opset = next((each.version for each in opsets if each.domain in ("", "ai.onnx")), 1)
+    paths = {name: _path(name) for name in tensors}
+    nodes = with_constants(library, list(graph.node), tensors)
+    assembly = Assembly(inputs, tensors, paths)
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
-    for node in with_gelu(library, list(graph.node), tensors):
-        _convert(library, assembly, node, ranks, require)
+    for node in with_groups(library, with_gelu(library, nodes, tensors), tensors):
+        _convert(library, assembly, node, ranks, opset, require)
     if len(graph.output) != 1:
         refuse(f"{len(graph.output)} outputs")
     assembly.finish(graph.output[0].name)
@@ -100,7 +106,12 @@ def _input(value: Any) -> InputSpec:
 
 
 def _convert(
-    library: Any, assembly: Assembly, node: Any, ranks: dict[str, int], require: Callable[[int, str], None]
+    library: Any,
+    assembly: Assembly,
+    node: Any,
+    ranks: dict[str, int],
+    opset: int,
+    require: Callable[[int, str], None],
 ) -> None:
     if node.domain not in ("", "ai.onnx"):
         refuse(f"the operator {node.op_type[:100]} of {node.domain[:100]}")
@@ -116,7 +127,7 @@ def _convert(
     if convert is None:
         refuse(f"the operator {node.op_type[:100]}")
     attributes = {item.name: _attribute(library, item) for item in node.attribute}
-    convert(assembly, Operator(node.op_type, list(node.input), list(node.output), attributes, ranks))
+    convert(assembly, Operator(node.op_type, list(node.input), list(node.output), attributes, ranks, opset))
 
 
 def _attribute(library: Any, attribute: Any) -> Any:

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from delc.exchange import onnx_normalisation, onnx_space
 from delc.exchange.assembly import Assembly, refuse
+from delc.exchange.onnx_operator import Convert, Operator, integers, needed, parameter
 
 END = 2**31
 
-
-@dataclass(frozen=True)
-class Operator:
-    """One node of the graph."""
-
-    name: str
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    attributes: Mapping[str, Any]
-    ranks: Mapping[str, int]
-
-    @property
-    def value(self) -> str:
-        """The first input."""
-        return self.inputs[0]
-
-    @property
-    def output(self) -> str:
-        """The first output; the others must not be there."""
-        if any(self.outputs[1:]):
-            refuse(f"the operator {self.name} with several outputs")
-        return self.outputs[0]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """An attribute."""
-        return self.attributes.get(name, default)
-
-    def optional(self, place: int) -> str | None:
-        """An input that may be left out."""
-        return (self.inputs[place] or None) if place < len(self.inputs) else None
+SELU = (1.6732632423543772, 1.0507009873554805)
+"""alpha and scale, Klambauer et al. 2017, section 2."""
 
 
-Convert = Callable[[Assembly, Operator], None]
 
 
 def _simple(kind: str, **names: str) -> Convert:
@@ -57,45 +26,25 @@ def _simple(kind: str, **names: str) -> Convert:
     return convert
 
 
-def _parameter(assembly: Assembly, operator: Operator, place: int) -> torch.Tensor | None:
-    value = operator.optional(place)
-    return None if value is None else assembly.parameter(value, f"the operator {operator.name} with an input")
-
-
-def _needed(assembly: Assembly, operator: Operator, place: int) -> torch.Tensor:
-    found = _parameter(assembly, operator, place)
-    if found is None:
-        refuse(f"the operator {operator.name} without input {place + 1}")
-    return found
-
-
-def _integers(assembly: Assembly, operator: Operator, place: int, attribute: str) -> list[int] | None:
-    """Whole numbers that are an attribute, or in later versions of the operator an input."""
-    if operator.get(attribute) is not None:
-        return [int(number) for number in operator.get(attribute)]
-    tensor = _parameter(assembly, operator, place)
-    return None if tensor is None else [int(number) for number in tensor.reshape(-1).tolist()]
-
-
 def _gemm(assembly: Assembly, operator: Operator) -> None:
     if operator.get("transA") or operator.get("alpha", 1.0) != 1 or operator.get("beta", 1.0) != 1:
         refuse("a Gemm with transA, alpha or beta")
-    weight = _needed(assembly, operator, 1)
+    weight = needed(assembly, operator, 1)
     weight = weight if operator.get("transB") else weight.t().contiguous()
-    bias = _parameter(assembly, operator, 2)
+    bias = parameter(assembly, operator, 2)
     bias = bias.reshape(-1).expand(weight.shape[0]).contiguous() if bias is not None else None
     assembly.linear(operator.output, operator.value, weight, bias, operator.inputs[1])
 
 
 def _matmul(assembly: Assembly, operator: Operator) -> None:
-    weight = _needed(assembly, operator, 1)
+    weight = needed(assembly, operator, 1)
     if weight.dim() != 2:
         refuse(f"a MatMul with a tensor of {weight.dim()} dimensions")
     assembly.linear(operator.output, operator.value, weight.t().contiguous(), None, operator.inputs[1])
 
 
 def _convolution(assembly: Assembly, operator: Operator) -> None:
-    weight = _needed(assembly, operator, 1)
+    weight = needed(assembly, operator, 1)
     arguments: dict[str, Any] = {
         "stride": operator.get("strides"),
         "padding": _padding(operator, weight.dim() - 2),
@@ -108,7 +57,7 @@ def _convolution(assembly: Assembly, operator: Operator) -> None:
         if operator.get("output_shape") is not None:
             refuse("a ConvTranspose with output_shape")
     given = {name: value for name, value in arguments.items() if value is not None}
-    bias = _parameter(assembly, operator, 2)
+    bias = parameter(assembly, operator, 2)
     assembly.convolution(operator.output, operator.value, weight, bias, operator.inputs[1], given, transposed)
 
 
@@ -129,25 +78,6 @@ def _padding(operator: Operator, dimensions: int) -> Any:
     return pads[:dimensions]
 
 
-def _batch_norm(assembly: Assembly, operator: Operator) -> None:
-    if operator.get("training_mode"):
-        refuse("a BatchNormalization in training mode")
-    tensors = [_needed(assembly, operator, place) for place in (1, 2, 3, 4)]
-    arguments = {"eps": operator.get("epsilon", 1e-5), "momentum": 1 - operator.get("momentum", 0.9)}
-    dimensions = operator.ranks.get(operator.value, 0) or assembly.rank(operator.value)
-    assembly.batch_norm(operator.output, operator.value, dimensions, tensors, operator.inputs[1], arguments)
-
-
-def _layer_norm(assembly: Assembly, operator: Operator) -> None:
-    weight, bias = _needed(assembly, operator, 1), _parameter(assembly, operator, 2)
-    axis = operator.get("axis", -1)
-    if (axis > 0 and axis != assembly.rank(operator.value) - weight.dim()) or (axis < 0 and -axis != weight.dim()):
-        refuse("a LayerNormalization whose scale does not cover its axes")
-    eps = operator.get("epsilon", 1e-5)
-    path = operator.inputs[1]
-    assembly.layer_norm(operator.output, operator.value, list(weight.shape), weight, bias, path, eps)
-
-
 def _gather(assembly: Assembly, operator: Operator) -> None:
     table, indices = assembly.tensor(operator.inputs[0]), operator.inputs[1]
     if table is not None and table.dim() == 2 and operator.get("axis", 0) == 0 and assembly.is_computed(indices):
@@ -161,7 +91,11 @@ def _gather(assembly: Assembly, operator: Operator) -> None:
 
 
 def _prelu(assembly: Assembly, operator: Operator) -> None:
-    slopes = _needed(assembly, operator, 1).reshape(-1)
+    slopes = needed(assembly, operator, 1)
+    behind = assembly.rank(operator.value) - 2
+    if slopes.numel() > 1 and tuple(slopes.shape[-behind - 1 :]) != (slopes.numel(), *[1] * behind):
+        refuse("a PRelu with slopes other than one for each channel")
+    slopes = slopes.reshape(-1)
     arguments = {"num_parameters": slopes.numel()}
     assembly.add(operator.output, "prelu", [operator.value], arguments, {"weight": slopes}, operator.inputs[1])
 
@@ -198,7 +132,7 @@ def _global_pool(kind: str) -> Convert:
 def _clip(assembly: Assembly, operator: Operator) -> None:
     bounds = []
     for place, name in ((1, "min"), (2, "max")):
-        tensor = _parameter(assembly, operator, place)
+        tensor = parameter(assembly, operator, place)
         bounds.append(operator.get(name) if tensor is None else tensor.item())
     if bounds == [0.0, 6.0]:
         assembly.add(operator.output, "relu6", [operator.value])
@@ -211,7 +145,7 @@ def _clip(assembly: Assembly, operator: Operator) -> None:
 
 
 def _reshape(assembly: Assembly, operator: Operator) -> None:
-    sizes = _integers(assembly, operator, 1, "shape")
+    sizes = integers(assembly, operator, 1, "shape")
     assembly.reshape(operator.output, operator.value, [size or None for size in sizes or []])
 
 
@@ -230,7 +164,7 @@ def _transpose(assembly: Assembly, operator: Operator) -> None:
 
 def _one_axis(kind: str) -> Convert:
     def convert(assembly: Assembly, operator: Operator) -> None:
-        axes = _integers(assembly, operator, 1, "axes")
+        axes = integers(assembly, operator, 1, "axes")
         if axes is None or len(axes) != 1:
             refuse(f"the operator {operator.name} over several dimensions")
         assembly.add(operator.output, kind, [operator.value], {"dim": axes[0]})
@@ -239,8 +173,8 @@ def _one_axis(kind: str) -> Convert:
 
 
 def _slice(assembly: Assembly, operator: Operator) -> None:
-    starts, ends = _integers(assembly, operator, 1, "starts"), _integers(assembly, operator, 2, "ends")
-    axes, steps = _integers(assembly, operator, 3, "axes"), _integers(assembly, operator, 4, "steps") or [1]
+    starts, ends = integers(assembly, operator, 1, "starts"), integers(assembly, operator, 2, "ends")
+    axes, steps = integers(assembly, operator, 3, "axes"), integers(assembly, operator, 4, "steps") or [1]
     if starts is None or ends is None or axes is None or len(axes) != 1 or steps[0] < 1 or axes[0] == 0:
         refuse("a Slice over the rows, over several dimensions or backwards")
     end = None if ends[0] >= END - 1 else ends[0]
@@ -271,7 +205,7 @@ def _adds_bias(assembly: Assembly, operator: Operator, first: str, second: str) 
 
 def _reduce(kind: str) -> Convert:
     def convert(assembly: Assembly, operator: Operator) -> None:
-        axes = _integers(assembly, operator, 1, "axes")
+        axes = integers(assembly, operator, 1, "axes")
         if axes is None:
             refuse(f"the operator {operator.name} over all dimensions")
         arguments = {"dim": axes[0] if len(axes) == 1 else axes, "keepdim": bool(operator.get("keepdims", 1))}
@@ -282,9 +216,28 @@ def _reduce(kind: str) -> Convert:
 
 def _softmax(kind: str) -> Convert:
     def convert(assembly: Assembly, operator: Operator) -> None:
-        assembly.add(operator.output, kind, [operator.value], {"dim": operator.get("axis", -1)})
+        axis = operator.get("axis", -1 if operator.opset >= 13 else 1)
+        last = axis in (-1, assembly.rank(operator.value) - 1)
+        if operator.opset < 13 and not last:
+            refuse(f"the operator {operator.name} over several dimensions, as before opset 13")
+        assembly.add(operator.output, kind, [operator.value], {"dim": axis})
 
     return convert
+
+
+def _selu(assembly: Assembly, operator: Operator) -> None:
+    if abs(operator.get("alpha", SELU[0]) - SELU[0]) > 1e-6 or abs(operator.get("gamma", SELU[1]) - SELU[1]) > 1e-6:
+        refuse("a Selu with other numbers than those of its paper")
+    assembly.add(operator.output, "selu", [operator.value])
+
+
+def _softplus(assembly: Assembly, operator: Operator) -> None:
+    arguments = {"beta": operator.get("beta"), "threshold": operator.get("threshold")}
+    assembly.add(operator.output, "softplus", [operator.value], arguments)
+
+
+def _glu(assembly: Assembly, operator: Operator) -> None:
+    assembly.add(operator.output, "glu", [operator.value], {"dim": operator.get("axis")})
 
 
 def _hard_sigmoid(assembly: Assembly, operator: Operator) -> None:
@@ -315,12 +268,14 @@ def _same(assembly: Assembly, operator: Operator) -> None:
 OPERATORS: dict[str, Convert] = {
     "Relu": _simple("relu"),
     "Neg": _negate,
-    "Selu": _simple("selu"),
+    "Selu": _selu,
     "Mish": _simple("mish"),
     "Sigmoid": _simple("sigmoid"),
     "Tanh": _simple("tanh"),
     "Softsign": _simple("softsign"),
-    "Softplus": _simple("softplus"),
+    "Softplus": _softplus,
+    "LogSigmoid": _simple("log_sigmoid"),
+    "Glu": _glu,
     "HardSwish": _simple("hardswish"),
     "Abs": _simple("abs"),
     "Exp": _simple("exp"),
@@ -337,8 +292,15 @@ OPERATORS: dict[str, Convert] = {
     "MatMul": _matmul,
     "Conv": _convolution,
     "ConvTranspose": _convolution,
-    "BatchNormalization": _batch_norm,
-    "LayerNormalization": _layer_norm,
+    "BatchNormalization": onnx_normalisation.batch_norm_layer,
+    "LayerNormalization": onnx_normalisation.layer_norm_layer,
+    "InstanceNormalization": onnx_normalisation.instance_norm_layer,
+    "GroupNormalization": onnx_normalisation.group_norm_layer,
+    "RMSNormalization": onnx_normalisation.rms_norm_layer,
+    "LRN": onnx_normalisation.response_norm_layer,
+    "Resize": onnx_space.resize_layer,
+    "Upsample": onnx_space.resize_layer,
+    "Pad": onnx_space.pad_layer,
     "Gather": _gather,
     "MaxPool": _pool("max"),
     "AveragePool": _pool("avg"),

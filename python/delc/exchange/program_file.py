@@ -174,10 +174,13 @@ def _convert(assembly: Assembly, node: Mapping[str, Any], ranks: Mapping[str, in
     operation = Operation(target, node, ranks)
     if target == "sym_size.int":
         return
-    convert = OPERATIONS.get(target) or OPERATIONS.get(target.partition(".")[0])
+    name = target.partition(".")[0]
+    convert = OPERATIONS.get(target) or OPERATIONS.get(name) or OPERATIONS.get(name.removesuffix("_"))
     if convert is None:
         refuse(f"the operation {target[:100]}")
     convert(assembly, operation)
+    if name.endswith("_"):
+        assembly.overwrite(operation.value)
 
 
 def _check_outputs(assembly: Assembly, specs: Sequence[Mapping[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from delc.exchange.assembly import Assembly, refuse
+from delc.exchange.shared_layers import LINEAR, group_norm, instance_norm, pad, rms_norm, upsample
 
 END = 2**62
 """Positions from here on mean the end."""
@@ -34,6 +35,13 @@ class Operation:
             refuse(f"the operation {self.target} on something else than a tensor")
         return value
 
+    def check_known(self, *names: str) -> None:
+        """Refuses arguments beyond the tensor and those named, unless they say what goes without saying."""
+        for name, value in self._arguments.items():
+            plain = value in (None, False, []) or (name == "dtype" and value == _FLOAT32)
+            if name not in (*_OF_NO_INTEREST, *names) and not plain:
+                refuse(f"the operation {self.target} with {name}={value!r:.50}")
+
     def rank(self, value: str) -> int:
         """How many dimensions a value has, rows too."""
         return self._ranks[value]
@@ -55,6 +63,11 @@ def _decoded(argument: Mapping[str, Any]) -> Any:
     return value
 
 
+_FLOAT32 = 7
+"""In the numbering of ``program_file.DTYPES``."""
+
+_OF_NO_INTEREST = ("self", "input", "cudnn_enabled", "inplace", "implicit")
+
 Convert = Callable[[Assembly, Operation], None]
 
 
@@ -62,10 +75,84 @@ def _simple(kind: str, **names: str) -> Convert:
     """An operation on one tensor; ``names``: the kind's arguments and what the operation calls them."""
 
     def convert(assembly: Assembly, operation: Operation) -> None:
+        operation.check_known(*names.values())
         arguments = {argument: operation.get(name) for argument, name in names.items()}
         assembly.add(operation.output, kind, [operation.value], arguments)
 
     return convert
+
+
+def _flatten(assembly: Assembly, operation: Operation) -> None:
+    """Torch's own start is the rows."""
+    arguments = {"start_dim": operation.get("start_dim", 0), "end_dim": operation.get("end_dim", -1)}
+    assembly.add(operation.output, "flatten", [operation.value], arguments)
+
+
+def _reduce(kind: str) -> Convert:
+    """Over all dimensions where none is said, rows too: that is no layer."""
+
+    def convert(assembly: Assembly, operation: Operation) -> None:
+        operation.check_known("dim", "keepdim")
+        dim = operation.get("dim")
+        if dim in (None, []):
+            refuse(f"the operation {operation.target} over all dimensions")
+        arguments = {"dim": dim, "keepdim": operation.get("keepdim", False)}
+        assembly.add(operation.output, kind, [operation.value], arguments)
+
+    return convert
+
+
+def _elu(assembly: Assembly, operation: Operation) -> None:
+    if operation.get("scale", 1) != 1 or operation.get("input_scale", 1) != 1:
+        refuse("an elu with a scale")
+    assembly.add(operation.output, "elu", [operation.value], {"alpha": operation.get("alpha", 1.0)})
+
+
+def _group_norm(assembly: Assembly, operation: Operation) -> None:
+    affine = {name: _optional(assembly, operation.get(name)) for name in ("weight", "bias")}
+    groups, eps = operation.get("num_groups"), operation.get("eps", 1e-5)
+    group_norm(assembly, operation.output, operation.value, groups, affine, operation.get("weight", ""), eps)
+
+
+def _instance_norm(assembly: Assembly, operation: Operation) -> None:
+    names = ("weight", "bias", "running_mean", "running_var")
+    tensors = {name: _optional(assembly, operation.get(name)) for name in names}
+    if operation.get("use_input_stats") != (tensors["running_mean"] is None):
+        refuse("an instance normalisation in training mode; export model.eval()")
+    path = operation.get("weight") or operation.get("running_mean", "")
+    eps, momentum = operation.get("eps", 1e-5), operation.get("momentum", 0.1)
+    instance_norm(assembly, operation.output, operation.value, tensors, path, eps, momentum)
+
+
+def _rms_norm(assembly: Assembly, operation: Operation) -> None:
+    weight = _optional(assembly, operation.get("weight"))
+    shape, eps = operation.get("normalized_shape"), operation.get("eps")
+    rms_norm(assembly, operation.output, operation.value, shape, weight, operation.get("weight", ""), eps)
+
+
+def _upsample(mode: str, dimensions: int) -> Convert:
+    def convert(assembly: Assembly, operation: Operation) -> None:
+        operation.check_known("output_size", "scale_factors")
+        sizes, factors = operation.get("output_size"), operation.get("scale_factors")
+        if sizes:
+            old = assembly.shape(operation.value)[1:]
+            factors = [(new or 0) / size for new, size in zip(sizes, old, strict=True)]
+        upsample(assembly, operation.output, operation.value, factors or [0.0] * dimensions, mode)
+
+    return convert
+
+
+def _pad(assembly: Assembly, operation: Operation) -> None:
+    operation.check_known("pad", "mode", "value")
+    pads, mode, constant = operation.get("pad"), operation.get("mode", "constant"), operation.get("value", 0.0)
+    pad(assembly, operation.output, operation.value, pads, mode, constant)
+
+
+def _unflatten(assembly: Assembly, operation: Operation) -> None:
+    sizes = operation.get("sizes", [])
+    if None in sizes:
+        refuse("an unflatten to sizes that are computed")
+    assembly.add(operation.output, "unflatten", [operation.value], {"dim": operation.get("dim"), "sizes": sizes})
 
 
 def _linear(assembly: Assembly, operation: Operation) -> None:
@@ -125,6 +212,7 @@ def _layer_norm(assembly: Assembly, operation: Operation) -> None:
 def _embedding(assembly: Assembly, operation: Operation) -> None:
     weight = operation.get("weight")
     table = assembly.parameter(weight, "an embedding with a table")
+    operation.check_known("weight", "indices", "padding_idx")
     assembly.embedding(operation.output, operation.get("indices"), table, weight)
 
 
@@ -198,7 +286,7 @@ OPERATIONS: dict[str, Convert] = {
     **{name: _simple(name) for name in _POINTWISE},
     "gelu": _simple("gelu", approximate="approximate"),
     "leaky_relu": _simple("leaky_relu", negative_slope="negative_slope"),
-    "elu": _simple("elu", alpha="alpha"),
+    "elu": _elu,
     "celu": _simple("celu", alpha="alpha"),
     "softplus": _simple("softplus", beta="beta", threshold="threshold"),
     "log_sigmoid": _simple("log_sigmoid"),
@@ -217,11 +305,19 @@ OPERATIONS: dict[str, Convert] = {
     "conv_transpose3d": _convolution,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    "rms_norm": _rms_norm,
     "embedding": _embedding,
     **{f"{kind}_pool{n}d": _pool(kind, n) for kind in ("max", "avg") for n in (1, 2, 3)},
     **{f"adaptive_{kind}_pool{n}d": _simple(f"adaptive_{kind}_pool{n}d", output_size="output_size")
        for kind in ("avg", "max") for n in (1, 2, 3)},
-    "flatten": _simple("flatten", start_dim="start_dim", end_dim="end_dim"),
+    "flatten": _flatten,
+    "unflatten.int": _unflatten,
+    "pad": _pad,
+    **{f"upsample_nearest{n}d.vec": _upsample("nearest", n) for n in (1, 2, 3)},
+    **{f"upsample_{mode}{n}d.vec": _upsample(mode, n) for n, mode in LINEAR.items()},
+    "upsample_bicubic2d.vec": _upsample("bicubic", 2),
     "view": _reshape,
     "reshape": _reshape,
     "unsqueeze": _simple("unsqueeze", dim="dim"),
@@ -233,14 +329,13 @@ OPERATIONS: dict[str, Convert] = {
     "cat": _concat,
     "stack": _concat,
     "add": _combine("add"),
-    "add_": _combine("add"),
     "sub": _combine("subtract"),
     "mul": _combine("multiply"),
     "div": _combine("divide"),
-    "mean.dim": _simple("mean", dim="dim", keepdim="keepdim"),
-    "sum.dim_IntList": _simple("sum", dim="dim", keepdim="keepdim"),
-    "amax": _simple("max", dim="dim", keepdim="keepdim"),
-    "amin": _simple("min", dim="dim", keepdim="keepdim"),
-    **dict.fromkeys(("dropout", "clone", "contiguous", "detach", "alias", "identity", "feature_dropout"), _same),
-    "relu_": _simple("relu"),
+    "mean.dim": _reduce("mean"),
+    "sum.dim_IntList": _reduce("sum"),
+    "amax": _reduce("max"),
+    "amin": _reduce("min"),
+    **dict.fromkeys(("clone", "contiguous", "detach", "alias", "identity"), _same),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), _same),
 }  # fmt: skip

@@ -7,8 +7,9 @@ is an error that names it. The parameters keep the module's names, with "-" for 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import torch
@@ -27,12 +28,14 @@ class Traced:
 
     network: Network
     renamed: Mapping[str, str]
+    prefix: str = ""
+    """What the module itself is called where it is one layer."""
 
     def rename(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The module's state under the network's names, without what the network does not use."""
         found = {}
         for name, value in state.items():
-            layer, known = self._layer_of(name)
+            layer, known = self._layer_of(self.prefix + name)
             if known:
                 found[layer] = value
         return found
@@ -50,6 +53,10 @@ def trace(module: nn.Module) -> Traced:
     Raises ``InvalidParameter`` for what has no kind of layer, and for modules that torch.fx cannot trace, such as those
     whose course depends on the numbers.
     """
+    kind = kind_of(module)
+    if kind is not None:
+        alone = trace(nn.Sequential(OrderedDict([(kind.name, module)])))
+        return replace(alone, prefix=f"{kind.name}.")
     try:
         graph = _Tracer().trace(module)
     except (fx.proxy.TraceError, TypeError, RuntimeError, AttributeError, ValueError, AssertionError) as error:
@@ -84,6 +91,7 @@ class _Conversion:
         self._drawing = Drawing()
         self._names: dict[fx.Node, str] = {}
         self._renamed: dict[str, str] = {}
+        self._overwritten: set[fx.Node] = set()
 
     def convert(self, graph: fx.Graph) -> Traced:
         for node in graph.nodes:
@@ -106,8 +114,14 @@ class _Conversion:
         assert kind is not None
         if path in self._renamed and any(True for _ in module.parameters()):
             _refuse(f'the module "{path}" used twice, with shared parameters')
+        said = {key: value for key, value in node.kwargs.items() if key not in _OF_NO_INTEREST}
+        for value in (*node.args, *said.values()):
+            if not isinstance(value, fx.Node) and value not in (None, False):
+                _refuse(f'a call of the module "{path}" with {value!r:.50}')
         name = self._drawing.add(layer_name(path), kind.name, arguments_of(kind, module), self._inputs(node))
         self._renamed[path] = name
+        if getattr(module, "inplace", False):
+            self._overwrite(node)
         return name
 
     def _function_node(self, node: fx.Node) -> str:
@@ -120,7 +134,16 @@ class _Conversion:
         if convert is None:
             _refuse(f"{key}()")
         kind, arguments = convert(_Call(node))
-        return self._drawing.add(None, kind, arguments, self._inputs(node))
+        name = self._drawing.add(None, kind, arguments, self._inputs(node))
+        in_place = str(key).endswith("_") or str(key) in _AUGMENTED or node.kwargs.get("inplace")
+        if in_place and not str(key).endswith("__"):
+            self._overwrite(node)
+        return name
+
+    def _overwrite(self, node: fx.Node) -> None:
+        """Notes that a node changes its first input, which must not be read as it was after that."""
+        if isinstance(node.args[0], fx.Node):
+            self._overwritten.add(node.args[0])
 
     def _layer_kind(self, node: fx.Node) -> str:
         kind = kind_of(self._module.get_submodule(str(node.target)))
@@ -132,6 +155,8 @@ class _Conversion:
 
         def visit(value: Any) -> None:
             if isinstance(value, fx.Node):
+                if value in self._overwritten:
+                    _refuse(f'"{value.name}" read after an operation that changes it in place')
                 listed.append(self._names[value])
             elif isinstance(value, list | tuple):
                 for item in value:
@@ -149,16 +174,19 @@ def arguments_of(kind: Kind, module: nn.Module) -> dict[str, Any]:
         return special(module)
     arguments: dict[str, Any] = {}
     for argument in kind.arguments:
-        value = getattr(module, argument.name, None)
+        if not hasattr(module, argument.name):
+            continue
+        value = getattr(module, argument.name)
         if isinstance(value, nn.Parameter) or (argument.name == "bias" and value is None):
             value = value is not None
-        if value is not None:
-            arguments[argument.name] = list(value) if isinstance(value, tuple) else value
-    _check_same(kind, module, arguments)
+        if value is None and not argument.may_be_null:
+            _refuse(f"{type(module).__name__}({argument.name}=None)")
+        arguments[argument.name] = list(value) if isinstance(value, tuple) else value
+    _check_same(kind, module)
     return arguments
 
 
-def _check_same(kind: Kind, module: nn.Module, arguments: dict[str, Any]) -> None:
+def _check_same(kind: Kind, module: nn.Module) -> None:
     """Settings of torch that the kind does not have must be at their default."""
     defaults = {
         "return_indices": False,
@@ -182,7 +210,8 @@ def _encoder_layer(module: nn.Module) -> dict[str, Any]:
     assert isinstance(module, nn.TransformerEncoderLayer)
     activation = {"relu": "relu", "gelu": "gelu"}.get(getattr(module.activation, "__name__", ""))
     activation = activation or {nn.ReLU: "relu", nn.GELU: "gelu"}.get(type(module.activation))
-    if activation is None or not module.self_attn.batch_first or module.norm1.eps != 1e-5:
+    exact = getattr(module.activation, "approximate", "none") == "none"
+    if activation is None or not exact or not module.self_attn.batch_first or module.norm1.eps != 1e-5:
         _refuse("TransformerEncoderLayer with another activation, batch_first=False or another layer_norm_eps")
     return {
         "d_model": module.self_attn.embed_dim,
@@ -218,13 +247,41 @@ def _recurrent(module: nn.Module) -> dict[str, Any]:
     return arguments | ({"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {})
 
 
+def _upsample(module: nn.Module) -> dict[str, Any]:
+    assert isinstance(module, nn.Upsample)
+    if module.size is not None or module.align_corners or module.recompute_scale_factor:
+        _refuse("Upsample to a size, or with align_corners or recompute_scale_factor")
+    factor = module.scale_factor
+    factors = set(factor) if isinstance(factor, tuple) else {factor}
+    if len(factors) != 1:
+        _refuse(f"Upsample with the factors {factor}")
+    return {"scale_factor": factors.pop(), "mode": module.mode}
+
+
+def _unflatten(module: nn.Module) -> dict[str, Any]:
+    assert isinstance(module, nn.Unflatten)
+    sizes = list(module.unflattened_size)
+    if not all(isinstance(each, int) for each in (module.dim, *sizes)):
+        _refuse("Unflatten by names of dimensions")
+    return {"dim": module.dim, "sizes": sizes}
+
+
 _MODULES: dict[str, Callable[[nn.Module], dict[str, Any]]] = {
+    "upsample": _upsample,
+    "unflatten": _unflatten,
     "transformer_encoder_layer": _encoder_layer,
     "multihead_attention": _attention,
     "lstm": _recurrent,
     "gru": _recurrent,
     "rnn": _recurrent,
 }
+
+
+_OF_NO_INTEREST = ("need_weights", "average_attn_weights", "inplace", "training", "_stacklevel")
+"""What callers say that changes no outputs of prediction."""
+
+_AUGMENTED = ("iadd", "isub", "imul", "itruediv")
+"""Python's operators that write into their first operand."""
 
 
 class _Call:
@@ -241,10 +298,21 @@ class _Call:
 
     def constant(self) -> dict[str, Any]:
         """{"constant": …} where the other operand is a number."""
-        numbers = [value for value in self.node.args if isinstance(value, int | float)]
+        self.check_known(2, ("input", "other"))
+        operands = [*self.node.args, *(self.node.kwargs[key] for key in ("other",) if key in self.node.kwargs)]
+        numbers = [value for value in operands if isinstance(value, int | float)]
         if len(numbers) == 1 and isinstance(self.node.args[0], int | float) and self.node.target not in _COMMUTING:
             _refuse(f"a number before {getattr(self.node.target, '__name__', self.node.target)}")
         return {"constant": numbers[0]} if numbers else {}
+
+    def check_known(self, places: int, names: Sequence[str]) -> None:
+        """Refuses arguments beyond those named and the first places, unless they say what goes without saying."""
+        beyond = {f"argument {at}": value for at, value in enumerate(self.node.args[places:], places + 1)}
+        beyond |= {key: value for key, value in self.node.kwargs.items() if key not in (*names, *_OF_NO_INTEREST)}
+        for name, value in beyond.items():
+            said = value is not None and not isinstance(value, bool)
+            if said or (value is True and name in self.node.kwargs):
+                _refuse(f"{getattr(self.node.target, '__name__', self.node.target)}() with {name}={value!r:.50}")
 
     def sizes(self) -> list[Any]:
         """The sizes of a view, after the rows."""
@@ -258,11 +326,22 @@ _COMMUTING = (operator.add, operator.mul, torch.add, torch.mul, "add", "mul")
 Converted = tuple[str, dict[str, Any]]
 
 
-def _simple(kind: str, *names: str) -> Callable[[_Call], Converted]:
-    """A function whose arguments after the tensor are those of the kind, under the names given."""
+_SAY = object()
+
+
+def _simple(kind: str, *names: str, **defaults: Any) -> Callable[[_Call], Converted]:
+    """A function whose arguments after the tensor are those of the kind, under the names given.
+
+    ``defaults``: torch's where they are not those of the kind; ``_SAY`` where torch's has no counterpart.
+    """
 
     def convert(call: _Call) -> Converted:
+        call.check_known(1 + len(names), ("input", "self", *names))
         found = {name: call.get(place, name) for place, name in enumerate(names, start=1)}
+        for name, default in defaults.items():
+            if found[name] is None and default is _SAY:
+                _refuse(f"{kind}() without {name}")
+            found[name] = default if found[name] is None else found[name]
         return kind, {name: _plain(value) for name, value in found.items() if value is not None}
 
     return convert
@@ -320,6 +399,8 @@ _POINTWISE = (
     "exp",
 )
 
+_AVERAGE = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+
 _FUNCTIONS: dict[str, Callable[[_Call], Converted]] = {
     **{name: _simple(name) for name in _POINTWISE},
     "relu_": _simple("relu"),
@@ -330,14 +411,14 @@ _FUNCTIONS: dict[str, Callable[[_Call], Converted]] = {
     "softplus": _simple("softplus", "beta", "threshold"),
     "logsigmoid": _simple("log_sigmoid"),
     "hardtanh": _simple("hardtanh", "min_val", "max_val"),
-    "softmax": _simple("softmax", "dim"),
-    "log_softmax": _simple("log_softmax", "dim"),
+    "softmax": _simple("softmax", "dim", dim=_SAY),
+    "log_softmax": _simple("log_softmax", "dim", dim=_SAY),
     "glu": _simple("glu", "dim"),
-    "flatten": _simple("flatten", "start_dim", "end_dim"),
+    "flatten": _simple("flatten", "start_dim", "end_dim", start_dim=0),
     "view": _reshape,
     "reshape": _reshape,
     "unsqueeze": _simple("unsqueeze", "dim"),
-    "squeeze": _simple("squeeze", "dim"),
+    "squeeze": _simple("squeeze", "dim", dim=_SAY),
     "transpose": _simple("transpose", "dim0", "dim1"),
     "permute": _permute,
     "cat": _concat,
@@ -347,19 +428,22 @@ _FUNCTIONS: dict[str, Callable[[_Call], Converted]] = {
     "dropout": _dropout,
     "add": _operation("add"),
     "iadd": _operation("add"),
+    "imul": _operation("multiply"),
+    "isub": _operation("subtract"),
+    "itruediv": _operation("divide"),
     "mul": _operation("multiply"),
     "sub": _operation("subtract"),
     "truediv": _operation("divide"),
     "div": _operation("divide"),
-    "mean": _simple("mean", "dim", "keepdim"),
-    "sum": _simple("sum", "dim", "keepdim"),
-    "amax": _simple("max", "dim", "keepdim"),
-    "amin": _simple("min", "dim", "keepdim"),
-    "normalize": _simple("normalize", "p", "dim", "eps"),
-    "max_pool1d": _simple("max_pool1d", "kernel_size", "stride", "padding", "dilation"),
-    "max_pool2d": _simple("max_pool2d", "kernel_size", "stride", "padding", "dilation"),
-    "avg_pool1d": _simple("avg_pool1d", "kernel_size", "stride", "padding"),
-    "avg_pool2d": _simple("avg_pool2d", "kernel_size", "stride", "padding"),
+    "mean": _simple("mean", "dim", "keepdim", dim=_SAY),
+    "sum": _simple("sum", "dim", "keepdim", dim=_SAY),
+    "amax": _simple("max", "dim", "keepdim", dim=_SAY),
+    "amin": _simple("min", "dim", "keepdim", dim=_SAY),
+    "normalize": _simple("normalize", "p", "dim", "eps", dim=1),
+    "max_pool1d": _simple("max_pool1d", "kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    "max_pool2d": _simple("max_pool2d", "kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    "avg_pool1d": _simple("avg_pool1d", *_AVERAGE),
+    "avg_pool2d": _simple("avg_pool2d", *_AVERAGE),
     "adaptive_avg_pool2d": _simple("adaptive_avg_pool2d", "output_size"),
     "adaptive_avg_pool1d": _simple("adaptive_avg_pool1d", "output_size"),
 }

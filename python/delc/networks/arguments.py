@@ -215,16 +215,18 @@ class Argument:
 
     ``default`` is REQUIRED (must be given), INFERRED (filled in from what arrives at the layer, and checked against it
     when given), or a value. A default of None means that the argument may be absent: JSON's null is accepted too.
+    ``nullable``: null is another value, not the default.
     """
 
     name: str
     type: ArgumentType
     text: str
     default: Any = REQUIRED
+    nullable: bool = False
 
     @property
     def may_be_null(self) -> bool:
-        return self.default is None or self.default is INFERRED
+        return self.nullable or self.default is None or self.default is INFERRED
 
 
 def accept_given(owner: str, known: Sequence[Argument], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,7 +284,7 @@ def _accept(owner: str, argument: Argument, value: Any) -> Any:
     try:
         return argument.type.accept(value)
     except NotAllowed:
-        or_null = ", or null" if argument.default is None else ""
+        or_null = ", or null" if argument.default is None or argument.nullable else ""
         raise InvalidParameter(
             f'argument "{argument.name}" of {owner} is {shorten(value)}',
             detail=f"Allowed is {argument.type.allowed}{or_null}.",

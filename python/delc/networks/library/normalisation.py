@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
 from delc.networks.arguments import INFERRED, Argument, Boolean, Integer, ListOf, Real
@@ -79,6 +80,13 @@ def layer_norm_rule(arguments: Arguments, inputs: Sequence[Value]) -> Value:
     return Value(shape)
 
 
+def rms_norm_rule(arguments: Arguments, inputs: Sequence[Value]) -> Value:
+    """As torch does, by default with the epsilon of the numbers that arrive, which are float32 here."""
+    if arguments["eps"] is None:
+        arguments["eps"] = torch.finfo(torch.float32).eps
+    return layer_norm_rule(arguments, inputs)
+
+
 def local_response_rule(arguments: Arguments, inputs: Sequence[Value]) -> Value:
     need_dtype(inputs[0], FLOAT)
     if len(inputs[0].shape) < 2:
@@ -106,7 +114,13 @@ def _running_norm(name: str, dimensions: int, module: Callable[..., nn.Module]) 
         arguments=(
             Argument("num_features", Integer(), "channels (or features) that arrive", INFERRED),
             EPS,
-            Argument("momentum", Real(least=0, most=1), "weight of the newest batch in the running statistics", 0.1),
+            Argument(
+                "momentum",
+                Real(least=0, most=1),
+                "weight of the newest batch in the running statistics; null: all batches weigh the same",
+                0.1,
+                nullable=True,
+            ),
             Argument("affine", Boolean(), "learn a scale and a shift for each channel", batch),
             Argument("track_running_stats", Boolean(), "keep the statistics for prediction", batch),
         ),
@@ -117,18 +131,25 @@ def _running_norm(name: str, dimensions: int, module: Callable[..., nn.Module]) 
     )
 
 
-def _over_last(name: str, text: str, module: Callable[..., nn.Module], *others: Argument) -> Kind:
+def _over_last(
+    name: str,
+    text: str,
+    module: Callable[..., nn.Module],
+    rule: Callable[[Arguments, Sequence[Value]], Value],
+    eps: Argument,
+    *others: Argument,
+) -> Kind:
     return Kind(
         name=name,
         chapter=CHAPTER,
         text=text,
         arguments=(
             Argument("normalized_shape", ListOf(Integer()), "sizes of the last dimensions that it covers", INFERRED),
-            EPS if name == "layer_norm" else Argument("eps", Real(above=0), "added to the mean square", 1e-5),
+            eps,
             Argument("elementwise_affine", Boolean(), "learn a scale for each element", True),
             *others,
         ),
-        rule=layer_norm_rule,
+        rule=rule,
         make=with_parameters(module),
         pointwise=True,
         example=Example({}, (Value((6, 16)),)),
@@ -159,9 +180,17 @@ register(
         "layer_norm",
         "Standardises each row over its last dimensions.",
         nn.LayerNorm,
+        layer_norm_rule,
+        EPS,
         Argument("bias", Boolean(), "learn a shift for each element too", True),
     ),
-    _over_last("rms_norm", "Divides by the root mean square over the last dimensions.", nn.RMSNorm),
+    _over_last(
+        "rms_norm",
+        "Divides by the root mean square over the last dimensions.",
+        nn.RMSNorm,
+        rms_norm_rule,
+        Argument("eps", Real(above=0), "added to the mean square; by default what float32 can tell from 1", INFERRED),
+    ),
     Kind(
         name="group_norm",
         chapter=CHAPTER,

@@ -152,9 +152,24 @@ def pad_rule(arguments: Arguments, inputs: Sequence[Value]) -> Value:
     pads, shape = arguments["pad"], list(inputs[0].shape)
     if len(pads) % 2 or len(pads) // 2 > len(shape):
         raise Mismatch(f"two numbers in pad for each of the last dimensions, but there are {len(pads)}")
+    if arguments["mode"] != "constant":
+        _need_room(arguments["mode"], pads, shape)
     for pair in range(len(pads) // 2):
         shape[-1 - pair] += pads[2 * pair] + pads[2 * pair + 1]
     return Value(tuple(shape))
+
+
+def _need_room(mode: str, pads: Sequence[int], shape: Sequence[int]) -> None:
+    """Torch mirrors and repeats over all dimensions behind the channels, and no more than what is there."""
+    behind = len(shape) - 1
+    if len(pads) != 2 * behind or behind > 3:
+        raise Mismatch(
+            f"(rows, channels, ...) with up to three dimensions more, each with two numbers in pad, because mode is"
+            f' "{mode}"'
+        )
+    most = {"reflect": -1, "circular": 0}
+    if mode in most and any(pad > shape[-1 - place // 2] + most[mode] for place, pad in enumerate(pads)):
+        raise Mismatch(f'sizes larger than the padding {list(pads)}, because mode is "{mode}"')
 
 
 def upsample_rule(arguments: Arguments, inputs: Sequence[Value]) -> Value:
@@ -197,12 +212,14 @@ def permute(value: torch.Tensor, *, dims: tuple[int, ...]) -> torch.Tensor:
     return value.permute(0, *dims)
 
 
-def pad(value: torch.Tensor, *, pad: tuple[int, ...], value_: float) -> torch.Tensor:
-    return functional.pad(value, pad, value=value_)
+def pad(value: torch.Tensor, *, pad: tuple[int, ...], value_: float, mode: str) -> torch.Tensor:
+    if mode == "constant":
+        return functional.pad(value, pad, value=value_)
+    return functional.pad(value, pad, mode=mode)
 
 
 def make_pad(arguments: Arguments, device: str) -> nn.Module:
-    return function(pad)(pad=tuple(arguments["pad"]), value_=arguments["value"])
+    return function(pad)(pad=tuple(arguments["pad"]), value_=arguments["value"], mode=arguments["mode"])
 
 
 def _dim(text: str, default: int | None = None) -> Argument:
@@ -344,7 +361,7 @@ register(
     Kind(
         name="pad",
         chapter=CHAPTER,
-        text="Adds a constant around the last dimensions.",
+        text="Adds a constant, or what is there mirrored or repeated, around the last dimensions.",
         arguments=(
             Argument(
                 "pad",
@@ -352,6 +369,12 @@ register(
                 "before and after the last dimension, before and after the one before it, …",
             ),
             Argument("value", Real(), "the constant", 0.0),
+            Argument(
+                "mode",
+                Choice(("constant", "reflect", "replicate", "circular")),
+                "what is added",
+                "constant",
+            ),
         ),
         rule=pad_rule,
         make=make_pad,

@@ -72,6 +72,8 @@ def import_model(operation: str, model: str, description: Description, read: Cal
             )
         require_owner(name.model)
         base = _base(name.model, description.based_on)
+        if base is not None:
+            versions.hold([base])
         progress.report("reading")
         incoming = read(MemoryWatch.begin())
         return _store(run, name.model, description, base, incoming)

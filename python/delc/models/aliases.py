@@ -17,12 +17,19 @@ def set_alias(model: str, alias: str) -> str:
             detail=f"name@{alias} means the version with that number.",
             hint='Choose a name that is no number, such as "champion".',
         )
+    if alias == names.LATEST:
+        raise InvalidParameter(
+            f'"{alias}" cannot be an alias',
+            detail="It would be taken for the newest version, which it would no longer be after the next one.",
+            hint='Choose another, such as "champion"; the alias "default" is what the bare name means.',
+        )
     version = versions.resolve(model)
     if version.snapshot:
         raise InvalidParameter(
             f'"{version}" names a snapshot, but an alias stands for a version', hint=f'Name "{version.title}".'
         )
     require_owner(version.name)
+    versions.hold([version])
     username = rights.caller()
     with queries.as_owner():
         queries.execute(_LOG_SET, version.model_id, alias, queries.typed(version.number, "integer"), username)

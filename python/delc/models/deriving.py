@@ -29,10 +29,17 @@ def check_new_name(model: str | None, function: str) -> str:
 
 
 def read_from(run: Run, text: str | None) -> ModelVersion:
-    """The version that a name means, noted as one that the run reads."""
-    version = versions.resolve(text)
-    run.add_input(model_version_id=version.id, epoch=version.epoch if version.snapshot else None)
-    return version
+    """The version that a name means, noted as one that the run reads, and kept from being dropped meanwhile."""
+    return read_all(run, [text])[0]
+
+
+def read_all(run: Run, texts: Sequence[str | None]) -> list[ModelVersion]:
+    """The versions that names mean, as ``read_from`` reads one."""
+    found = [versions.resolve(text) for text in texts]
+    versions.hold(found)
+    for version in found:
+        run.add_input(model_version_id=version.id, epoch=version.epoch if version.snapshot else None)
+    return found
 
 
 def store_state(version_id: int, built: BuiltNetwork, state: Mapping[str, torch.Tensor]) -> None:

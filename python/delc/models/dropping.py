@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import plpy
 
 from delc.models import aliases, names, stored_tensors, versions
 from delc.models.ownership import require_owner
 from delc.server import queries, rights
-from delc.server.errors import DependentObjects, InvalidParameter
+from delc.server.errors import Conflict, DependentObjects, InvalidParameter
 
 MOST_LISTED = 20
 
@@ -22,23 +25,46 @@ def drop_model(model: str) -> int:
     username = rights.caller()
     with queries.as_owner():
         doomed = queries.rows(_VERSIONS_OF_MODEL, version.model_id) if name.is_whole else [{"id": version.id}]
-        ids = [row["id"] for row in doomed]
+        ids = lock([row["id"] for row in doomed])
+        if not ids:
+            raise versions.dropped(str(name) if name.is_whole else version.title)
         _refuse_dependants(str(name), queries.rows(_DERIVED_VERSIONS, queries.typed(ids, "bigint[]")))
         drop_versions(ids, version.model_id, username)
-    return len(doomed)
+    return len(ids)
+
+
+def lock(ids: Sequence[int]) -> list[int]:
+    """Waits for the transactions that use versions, and keeps others from using them; those that are still there."""
+    stored_tensors.take_turn()  # before any row is locked, as all do, so that none waits for another in a circle
+    return [row["id"] for row in queries.rows(_LOCK, queries.typed(list(ids), "bigint[]"))]
 
 
 def drop_versions(ids: Sequence[int], model_id: int, username: str) -> None:
     """Drops versions that nothing depends on, and the model with its last one; runs as the extension's owner."""
-    stored_tensors.take_turn()  # before any row is locked, as all do, so that none waits for another in a circle
-    doomed = queries.typed(list(ids), "bigint[]")
+    doomed = queries.typed(lock(ids), "bigint[]")
     aliases.forget(doomed, username)
     tensors = stored_tensors.of_versions(ids)
-    for command in _DROP_VERSIONS:
-        queries.execute(command, doomed)
+    with _unused("a version"):
+        for command in _DROP_VERSIONS:
+            queries.execute(command, doomed)
     stored_tensors.release(tensors)
-    queries.execute(_DROP_UNUSED_FILES)
-    queries.execute(_DROP_EMPTY_MODEL, model_id)
+    with _unused("the model"):
+        queries.execute(_DROP_UNUSED_FILES)
+        queries.execute(_DROP_EMPTY_MODEL, model_id)
+
+
+@contextmanager
+def _unused(what: str) -> Iterator[None]:
+    """``Conflict`` where another transaction that this one does not see yet has come to use what is dropped."""
+    try:
+        yield
+    except plpy.SPIError as error:
+        if queries.sqlstate_of(error) != queries.FOREIGN_KEY_VIOLATION:
+            raise
+        raise Conflict(
+            f"{what} cannot be dropped because another transaction has just come to use it",
+            hint="Try again: what depends on it is then named, or it goes.",
+        ) from None
 
 
 def drop_versions_made(ids: Sequence[int], username: str) -> None:
@@ -57,15 +83,17 @@ def drop_snapshot(snapshot: str) -> str:
         )
     require_owner(version.name)
     with queries.as_owner():
+        if not lock([version.id]):
+            raise versions.dropped(version.title)
         if queries.value("SELECT is_latest FROM delc.snapshots WHERE id = $1", version.snapshot_id):
             raise DependentObjects(
                 f'"{version}" cannot be dropped because "{version.title}" predicts with it',
                 hint=f"Drop the whole version: delc.drop_model({queries.quote_literal(version.title)}).",
             )
         _refuse_dependants(str(version), queries.rows(_DERIVED_FROM_SNAPSHOT, version.snapshot_id))
-        stored_tensors.take_turn()
         tensors = stored_tensors.of_snapshot(version.snapshot_id)
-        queries.execute("DELETE FROM delc.snapshots WHERE id = $1", version.snapshot_id)
+        with _unused("the snapshot"):
+            queries.execute("DELETE FROM delc.snapshots WHERE id = $1", version.snapshot_id)
         stored_tensors.release(tensors)
     return f"{version.title}#{version.epoch}"
 
@@ -80,6 +108,8 @@ def _refuse_dependants(name: str, found: list[dict[str, str]]) -> None:
             hint="Drop them first.",
         )
 
+
+_LOCK = "SELECT id FROM delc.model_versions WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
 
 _VERSIONS_OF_MODEL = "SELECT id FROM delc.model_versions WHERE model_id = $1"
 

@@ -24,6 +24,7 @@ def attach(model: str, path: str, content: bytes, media_type: str | None) -> str
         raise InvalidParameter("the content is NULL", hint="Give it as bytea; an empty file is ''.")
     version = versions.resolve(model)
     require_owner(version.name)
+    versions.hold([version])
     username = rights.caller()
     digest = hashlib.sha256(content).digest()
     with queries.as_owner():

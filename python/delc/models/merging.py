@@ -94,10 +94,12 @@ def _plan(
     if not models or len(models) > MOST_MERGED:
         raise InvalidParameter(f"{len(models or [])} versions are given; allowed are 1 to {MOST_MERGED}")
     checked = _check_weights(weights, len(models), method)
-    found = [deriving.read_from(run, model) for model in models]
+    *found, last = deriving.read_all(run, [*models, *([] if base is None else [base])])
+    if base is None:
+        found.append(last)
     if len({version.snapshot_id for version in found}) < len(found):
         raise InvalidParameter("a version is given twice", hint="Give it once, with a greater weight.")
-    return Merge(found, checked, None if base is None else deriving.read_from(run, base))
+    return Merge(found, checked, None if base is None else last)
 
 
 def _check_weights(weights: Sequence[float | None] | None, count: int, method: str) -> list[float]:

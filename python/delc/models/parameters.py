@@ -146,7 +146,7 @@ def copy(snapshot_id: int, version_id: int) -> int:
         try:
             queries.execute(_COPY_PARAMETERS, snapshot_id, copied)
         except plpy.SPIError as error:
-            if queries.sqlstate_of(error) != stored_tensors.FOREIGN_KEY_VIOLATION:
+            if queries.sqlstate_of(error) != queries.FOREIGN_KEY_VIOLATION:
                 raise
             raise Conflict(
                 "the parameters to be copied were stored in another way meanwhile",

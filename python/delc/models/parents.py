@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from delc.models.versions import ModelVersion
+from delc.models.versions import ModelVersion, noted
 from delc.server import queries
 
 WARM_START, RESUMED, COPIED, DERIVED, MERGED = "warm start", "resumed", "copied", "derived", "merged"
@@ -28,7 +28,7 @@ def parent(version: ModelVersion, relation: str, message: str | None = None) -> 
 
 def add_parents(derived: int, parents: Sequence[Parent]) -> None:
     """Notes what a version was made from. Its id must be greater than theirs, as ids that were reserved later are."""
-    with queries.as_owner():
+    with queries.as_owner(), noted("a version that this one is made from"):
         for each in parents:
             queries.execute(
                 _INSERT_PARENT,

@@ -43,15 +43,17 @@ def prune(
     username = rights.caller()
     measured = metric or DEFAULT_METRICS[newest.task]
     with queries.as_owner():
-        queries.execute("SELECT FROM delc.models WHERE id = $1 FOR UPDATE", newest.model_id)
         found = queries.rows(_VERSIONS, newest.model_id, measured)
         if metric is not None and all(row["value"] is None for row in found):
             raise _never_measured(metric, name.model, newest.model_id)
-        cost = queries.value("SELECT delc.lower_is_better($1)", measured)
-        reasons = _reasons(found, Policy(keep_last, keep_best, keep_tagged), measured, bool(cost))
-        doomed = [row["id"] for row in found if row["id"] not in reasons]
-        if not dry_run and doomed:
-            dropping.drop_versions(doomed, newest.model_id, username)
+        policy, lower_is_better = Policy(keep_last, keep_best, keep_tagged), _is_cost(measured)
+        reasons = _reasons(found, policy, measured, lower_is_better)
+        if not dry_run:
+            # What others were making of these versions is there, or is not made any more, once they are locked.
+            dropping.lock([row["id"] for row in found])
+            found = queries.rows(_VERSIONS, newest.model_id, measured)
+            reasons = _reasons(found, policy, measured, lower_is_better)
+            dropping.drop_versions([row["id"] for row in found if row["id"] not in reasons], newest.model_id, username)
     for row in found:
         yield {
             "version": f"{name.model}@{row['number']}",
@@ -61,6 +63,10 @@ def prune(
             "value": row["value"],
             "stored_bytes": row["stored_bytes"],
         }
+
+
+def _is_cost(metric: str) -> bool:
+    return bool(queries.value("SELECT delc.lower_is_better($1)", metric))
 
 
 def _reasons(

@@ -19,7 +19,6 @@ DAMAGE = frozenset({"XX001", "XX002", "54000", "0A000", "42804"})
 """The SQLSTATEs, beside all of class 22, that decoders and PostgreSQL report damaged values with: where no more than an
 id is given, nothing else can be wrong."""
 
-FOREIGN_KEY_VIOLATION = "23503"
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _delete(doomed: Any) -> None:
     try:
         queries.execute("DELETE FROM delc.stored_tensors WHERE id = ANY ($1)", doomed)
     except plpy.SPIError as error:
-        if queries.sqlstate_of(error) != FOREIGN_KEY_VIOLATION:
+        if queries.sqlstate_of(error) != queries.FOREIGN_KEY_VIOLATION:
             raise
         raise Conflict(
             "tensors that were to be dropped got used meanwhile", hint="A copy was made of their version: try again."

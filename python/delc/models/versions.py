@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import plpy
 
 from delc.models import snapshots
 from delc.models.names import DEFAULT_ALIAS, ModelName, parse
 from delc.networks import LayerReport
 from delc.server import queries
-from delc.server.errors import UndefinedObject, nearest, unknown
+from delc.server.errors import Conflict, UndefinedObject, nearest, unknown
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,40 @@ def resolve(text: str | None) -> ModelVersion:
     documents = {key: json.loads(found[key]) for key in ("network", "features", "target", "options")}
     version = ModelVersion(**{**found, **documents})
     return version if name.snapshot is None else snapshots.choose(version, name.snapshot)
+
+
+def hold(found: Sequence[ModelVersion]) -> None:
+    """Keeps versions from being dropped until the transaction ends.
+
+    Raises ``UndefinedObject`` for one that another transaction has dropped since it was found. Whoever locks several
+    versions does so in the order of their ids, and before aliases, models and tensors, so that none waits in a circle.
+    """
+    with queries.as_owner():
+        held = {row["id"] for row in queries.rows(_HOLD, queries.typed([version.id for version in found], "bigint[]"))}
+    for version in found:
+        if version.id not in held:
+            raise dropped(version.title)
+
+
+def dropped(title: str) -> UndefinedObject:
+    """The error for a version that went while it was waited for."""
+    return UndefinedObject(
+        f'unknown version "{title}": another transaction has dropped it meanwhile', hint="Name another one."
+    )
+
+
+@contextmanager
+def noted(what: str) -> Iterator[None]:
+    """Queries in the block refer to versions; ``Conflict`` where another transaction has dropped one of them."""
+    try:
+        yield
+    except plpy.SPIError as error:
+        if queries.sqlstate_of(error) != queries.FOREIGN_KEY_VIOLATION:
+            raise
+        raise Conflict(
+            f"{what} was dropped by another transaction meanwhile",
+            hint="Try again: what is there now is then found.",
+        ) from None
 
 
 def reserve_id() -> int:
@@ -174,6 +211,8 @@ _FIND_VERSION = """
     ORDER BY (alias.alias IS NOT NULL) DESC, version.number DESC
     LIMIT 1
 """
+
+_HOLD = "SELECT id FROM delc.model_versions WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE"
 
 _KNOWN_SUFFIXES = """
     SELECT version.number::text AS known FROM delc.model_versions AS version

@@ -18,6 +18,7 @@ import plpy
 from delc.server.batches import QueryColumn
 
 EXTERNAL_ROUTINE_EXCEPTION = "38000"
+FOREIGN_KEY_VIOLATION = "23503"
 _PLANS_KEPT = 500
 _plans: dict[tuple[str, tuple[str, ...]], Any] = {}
 

@@ -78,3 +78,11 @@ def test_every_dtype_reads_as_the_formats_own_library_wrote_it() -> None:
     found = dict(tensors)
     assert found.keys() == state.keys()
     assert all(found[name].dtype is state[name].dtype and torch.equal(found[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("text", [b"[]", b"abc", b"3"])
+def test_a_header_that_is_no_object_is_that_of_a_damaged_safetensors_file(text: bytes) -> None:
+    file = memoryview(len(text).to_bytes(8, "little") + text)
+    assert safetensors_file.looks_like_one(file)
+    with pytest.raises(InvalidData, match="not a safetensors file: the header is not"):
+        safetensors_file.read(file)

@@ -144,7 +144,7 @@ def test_a_file_with_objects_is_refused_and_runs_nothing(db: Connection, module:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "it is empty"),
+        (b"", "the file is empty"),
         (saved({}), "it holds no tensors"),
         (saved([torch.zeros(1)]), "an object of type list"),
         (saved({"epoch": 3, "net": {}}), "the entry 'epoch' of the file is of type int"),

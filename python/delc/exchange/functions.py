@@ -21,7 +21,7 @@ from delc.exchange.interface import Description, read_json
 from delc.exchange.storing import Incoming, OpenSnapshot, import_model, open_snapshot
 from delc.models import loaded, versions
 from delc.server import queries
-from delc.server.errors import InvalidParameter
+from delc.server.errors import InvalidData, InvalidParameter
 from delc.server.memory import MemoryWatch
 
 
@@ -32,6 +32,8 @@ def import_state_dict(model: str, weights: bytes, *told: Any) -> str:
 
 
 def _state_dict(data: memoryview, watch: MemoryWatch) -> Incoming:
+    if not data:
+        raise InvalidData("the file is empty", hint="Give a safetensors file, or one that torch.save wrote.")
     if not safetensors_file.looks_like_one(data):
         return Incoming(cut(torch_file.read(data, watch.require)))
     tensors, metadata = safetensors_file.read(data)

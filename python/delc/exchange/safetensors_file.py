@@ -51,8 +51,12 @@ class Entry:
 
 
 def looks_like_one(data: memoryview) -> bool:
-    """Whether the bytes begin as a safetensors file does."""
-    return len(data) >= 9 and data[8] == ord("{")
+    """Whether the bytes begin as a safetensors file does: with the length of a header that is there, or with one.
+    Zip archives and pickles begin with what would be far too great a length.
+    """
+    if len(data) >= 9 and data[8] == ord("{"):
+        return True
+    return len(data) >= 8 and int.from_bytes(data[:8], "little") <= len(data) - 8
 
 
 def read(data: memoryview) -> tuple[list[tuple[str, torch.Tensor]], dict[str, str]]:

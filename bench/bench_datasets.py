@@ -138,7 +138,7 @@ def main() -> None:
         through = reading.ratio("dataset_rows", "table through a function")
         goal.at_most("dataset_rows, in reads of the plain table through a function", through, 2)
         pruned = prune(connection) / copy(connection)
-        goal.at_most("dropping all versions but the newest, in copies of the table with its key", pruned, 20)
+        goal.at_most("dropping all versions but the newest, in copies of the table with its key", pruned, 5)
 
 
 if __name__ == "__main__":

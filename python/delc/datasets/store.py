@@ -212,15 +212,20 @@ _DEAD_ROWS = """
     WITH here AS (SELECT * FROM unnest($2, $3) AS here(number, taker)), left_out AS (
         SELECT DISTINCT member.delc_row, here.taker FROM {removed} AS r JOIN here ON here.number = r.delc_version
         CROSS JOIN LATERAL delc.row_set_members(r.delc_rows) AS member(delc_row)
+    ), added AS MATERIALIZED (
+        SELECT d.delc_row, d.delc_version, left_out.taker
+        FROM left_out JOIN {rows} AS d ON d.delc_row = left_out.delc_row
     ), dead AS (
         SELECT d.delc_row FROM {rows} AS d WHERE d.delc_version = ANY ($1)
         UNION ALL
-        SELECT d.delc_row FROM {rows} AS d JOIN here ON here.number = d.delc_version
-        JOIN left_out ON left_out.delc_row = d.delc_row AND left_out.taker = here.taker
+        SELECT added.delc_row FROM added JOIN here ON here.number = added.delc_version AND here.taker = added.taker
     )
     SELECT delc.row_set(delc_row) FROM dead HAVING count(*) > 0
 """
-"""A row is dead with the version that added it, or where the version that has its rows now leaves it out as well."""
+"""A row is dead with the version that added it, or where the version that has its rows now leaves it out as well.
+
+Which row a version added is looked up before its taker is, lest each row meet all versions.
+"""
 
 # Numbers of rows that went may be given again, so no set may keep them.
 _FORGET_REMOVALS = (

@@ -130,6 +130,8 @@ CREATE TABLE delc.stored_tensors (
     CONSTRAINT stored_tensors_delta_has_method CHECK ((base_id IS NULL) = (encoding IN ('fast', 'dense'))),
     CONSTRAINT stored_tensors_second_base CHECK (second_base_id IS NULL OR hops > 1)
 );
+-- Statistics would compare tensors, which differences cannot be, and nothing is ever searched by value.
+ALTER TABLE delc.stored_tensors ALTER COLUMN value SET STATISTICS 0;
 COMMENT ON TABLE delc.stored_tensors IS
 'The numbers of parameters as they are stored: each tensor once, whole or as the difference from another. delc.parameters shows them as they are used.';
 COMMENT ON COLUMN delc.stored_tensors.value IS 'The tensor, or what delc.tensor_delta() made of it.';

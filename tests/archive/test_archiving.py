@@ -191,3 +191,9 @@ def test_what_a_copy_shares_with_a_model_of_others_stays_as_they_had_it(
 def test_who_owns_no_model_archives_nothing(db: Connection, new_role: Any) -> None:
     db.execute(f"SET LOCAL ROLE {new_role('delc_trainer')}")
     assert rows(db, "SELECT * FROM delc.archive()") == []
+
+
+def test_an_archive_can_be_analyzed(db: Connection) -> None:
+    db.execute("SELECT delc.archive(objective => 'smallest')")
+    db.execute("ANALYZE delc.stored_tensors")
+    assert value(db, "SELECT count(*) FROM pg_stats WHERE tablename = 'stored_tensors' AND attname = 'hops'") == 1

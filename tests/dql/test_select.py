@@ -122,3 +122,10 @@ def test_the_result_composes_with_sql(work: Connection) -> None:
         " JOIN delc.metrics AS metric USING (run_id) WHERE metric.metric = 'loss' GROUP BY found.model"
     ).fetchall()
     assert curves == [("alexnet_2@1", 2)]
+
+
+def test_long_walks_are_followed_model_by_model(work: Connection) -> None:
+    work.execute("SET LOCAL statement_timeout = '20s'")
+    paths = 'm["conv*"].prev.prev.next.kind = m["conv[1-3]($1)"].prev.prev.{}.output_shape'
+    condition = f"{paths.format('prev')} and {paths.format('next')}"
+    assert work.execute("SELECT * FROM delc.dql(%s)", [f"select m where {condition}"]).fetchall() == []

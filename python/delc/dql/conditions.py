@@ -55,6 +55,9 @@ _NODE_PLAIN = {
 
 _ARGUMENTS = frozenset(argument.name for kind in KINDS.values() for argument in kind.arguments)
 
+MOST_JOINED = 3
+"""Tables of a walk of one step, which PostgreSQL may join with those of other conditions."""
+
 _SWAPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -156,7 +159,9 @@ class _Walk:
         conditions = " AND ".join([*self.conditions, *held]) or "true"
         if not self.tables:
             return f"({conditions})"
-        return f"EXISTS (SELECT FROM {', '.join(self.tables)} WHERE {conditions})"
+        # Joined with all versions at once, long walks multiply; each of them alone is short. OFFSET keeps them apart.
+        fence = " OFFSET 0" if len(self.tables) > MOST_JOINED or "EXISTS" in conditions else ""
+        return f"EXISTS (SELECT FROM {', '.join(self.tables)} WHERE {conditions}{fence})"
 
 
 def _walk(node: Node, scope: Scope) -> _Walk:

@@ -124,3 +124,18 @@ def test_parameters_of_a_version_cannot_be_added_by_those_who_may_push(connect_a
 def test_an_import_that_is_not_finished_cannot_be_committed(fresh_db: Connection) -> None:
     error = failure(fresh_db, "SELECT delc.begin_import()")
     assert error.sqlstate == "23503"
+
+
+def test_an_import_that_another_version_overtook_can_be_tried_again(cdb: Connection) -> None:
+    delc.client.push(cdb, "m", state(), network=LAYERS, input_shape=[4])
+    with cdb.transaction(force_rollback=True):
+        snapshot = value(cdb, "SELECT delc.begin_import()")
+        delc.client.push(cdb, "m", state(1))
+        cdb.execute(
+            "INSERT INTO delc.parameters SELECT %s::bigint, name, chunk, shape, learnable, value"
+            " FROM delc.export_parameters('m')",
+            [snapshot],
+        )
+        error = failure(cdb, f"SELECT delc.finish_import({snapshot}, 'm', based_on => 'm')")
+    assert error.sqlstate == "40001"
+    assert '"m@2" was made after this import began' in message(error)

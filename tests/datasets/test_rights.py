@@ -250,6 +250,34 @@ def test_rows_have_to_be_said_where_the_source_has_row_level_security(
     assert "reads public.customers" in message(error.value) or "reads customers" in message(error.value)
 
 
+def test_rights_follow_a_role_that_gets_another_name(
+    secured: tuple[Connection, Connection], bob: str, fresh_db: Connection
+) -> None:
+    hers, his = secured
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'true')", (bob,))
+    fresh_db.execute(f'ALTER ROLE "{bob}" RENAME TO "{bob}_married"'.encode())
+    try:
+        hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'id = 1')", (f"{bob}_married",))
+        assert keys(his, "customers@1") == [1]
+        hers.execute("SELECT delc.revoke_dataset('customers', %s)", (f"{bob}_married",))
+        hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'false')", (f"{bob}_married",))
+        assert keys(his, "customers@1") == []
+    finally:
+        fresh_db.execute(f'ALTER ROLE "{bob}_married" RENAME TO "{bob}"'.encode())
+
+
+def test_rows_have_to_be_said_for_a_sample_too(secured: tuple[Connection, Connection], bob: str) -> None:
+    hers, his = secured
+    hers.execute("SELECT delc.sample_dataset('customers', 'few', fraction => 0.5)")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="no rows are said"):
+        hers.execute("SELECT delc.grant_dataset('few', %s)", (bob,))
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'who = current_user')", (bob,))
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="roles may read some rows only"):
+        hers.execute("SELECT delc.grant_dataset('few', %s)", (bob,))
+    hers.execute("SELECT delc.grant_dataset('few', %s, rows => 'who = current_user')", (bob,))
+    assert 0 < len(keys(his, "few")) <= 20
+
+
 @pytest.mark.parametrize(
     "rows", ["age", "true) AS a, (true", "true); DROP TABLE customers; SELECT (true", "nothing > 1"]
 )

@@ -71,9 +71,24 @@ def _check_condition(version: DatasetVersion, rows: str) -> None:
 
 def _require_no_row_security(dataset: catalog.Dataset) -> None:
     """An error where the source reads a table with row-level security: whoever reads the stored rows is not asked its
-    policies.
+    policies. A sample has rows of what it was drawn from.
     """
     if source.is_sample(dataset.fields["source"]):
+        origin = source.sampled_version(dataset.fields["source"])
+        try:
+            version = versions.find(names.parse(origin))
+        except UndefinedObject:
+            raise InvalidParameter(
+                f'data set "{dataset.name}" is a sample of "{origin}", which is gone, and no rows are said',
+                detail="Who might read which of its rows cannot be told any more.",
+                hint="Say which rows the role may read: rows => 'true' for all.",
+            ) from None
+        if row_rights.is_on(version.dataset_id):
+            raise InvalidParameter(
+                f'data set "{dataset.name}" is a sample of "{origin}", of which roles may read some rows only',
+                hint="Say which rows the role may read: rows => 'who = current_user'; or rows => 'true' for all.",
+            )
+        _require_no_row_security(catalog.find_dataset(version.dataset_id))
         return
     try:
         found = source.find_source(dataset.fields["source"])

@@ -1,10 +1,12 @@
 """Rights to read some rows of a data set: policies of row-level security on the tables of the store.
 
-Each role that was granted the data set has one policy on the first part, called like the role. The other parts show the
-rows that the first shows. Without such a grant there are no policies, and row-level security is off.
+Each role that was granted the data set has one policy on the first part, called like the role was then. The other parts
+show the rows that the first shows. Without such a grant there are no policies, and row-level security is off.
 """
 
 from __future__ import annotations
+
+from itertools import chain, count
 
 from delc.datasets.layout import part_name
 from delc.datasets.source import Source
@@ -30,8 +32,7 @@ def allow(dataset_id: int, role: str, rows: str | None) -> None:
 def forget(dataset_id: int, role: str) -> None:
     """Takes the policy of a role away, where it has one."""
     with queries.as_owner():
-        name = queries.quote_identifier(role)
-        queries.execute(f"DROP POLICY IF EXISTS {name} ON {part_name(dataset_id, 1)}")
+        _drop(part_name(dataset_id, 1), role)
 
 
 def is_on(dataset_id: int) -> bool:
@@ -80,9 +81,19 @@ def _secured(relation: int) -> list[str]:
 
 
 def _write(table: str, role: str, rows: str) -> None:
-    name = queries.quote_identifier(role)
-    queries.execute(f"DROP POLICY IF EXISTS {name} ON {table}")
-    queries.execute(f"CREATE POLICY {name} ON {table} FOR SELECT TO {name} USING (\n{rows}\n)")
+    _drop(table, role)
+    taken = {row["name"] for row in queries.rows(_NAMES, table)}
+    name = next(name for name in chain([role], (f"{role[:50]} {n}" for n in count(2))) if name not in taken)
+    quoted = queries.quote_identifier(name)
+    queries.execute(
+        f"CREATE POLICY {quoted} ON {table} FOR SELECT TO {queries.quote_identifier(role)} USING (\n{rows}\n)"
+    )
+
+
+def _drop(table: str, role: str) -> None:
+    """Takes the policies of a role away, whatever they are called: roles get other names, and policies keep theirs."""
+    for row in queries.rows(_POLICIES, table, role):
+        queries.execute(f"DROP POLICY {queries.quote_identifier(row['name'])} ON {table}")
 
 
 def _parts(dataset_id: int) -> range:
@@ -99,6 +110,14 @@ _READERS = """
     FROM pg_class AS class CROSS JOIN LATERAL aclexplode(class.relacl) AS granted
     JOIN pg_roles AS role ON role.oid = granted.grantee
     WHERE class.oid = to_regclass($1) AND granted.privilege_type = 'SELECT' AND granted.grantee <> class.relowner
+"""
+
+_NAMES = "SELECT polname::text AS name FROM pg_policy WHERE polrelid = to_regclass($1)"
+
+_POLICIES = """
+    SELECT policy.polname::text AS name FROM pg_policy AS policy
+    JOIN pg_roles AS role ON policy.polroles = ARRAY[role.oid]
+    WHERE policy.polrelid = to_regclass($1) AND role.rolname = $2
 """
 
 _COLUMNS = """

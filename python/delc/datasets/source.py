@@ -64,6 +64,11 @@ def is_sample(text: str) -> bool:
     return text.startswith(_SAMPLE)
 
 
+def sampled_version(text: str) -> str:
+    """The version, as users name it, that a sample was drawn from."""
+    return text.removeprefix(_SAMPLE)
+
+
 def _query(text: str) -> str:
     """The user's query without a closing semicolon, checked to be one query that gives rows."""
     queries.describe(text)

@@ -20,7 +20,7 @@ from delc.networks import Network, ResolvedNetwork, network_from, resolve
 from delc.networks.kinds import find_kind
 from delc.networks.resolution import make_module
 from delc.server import interrupts, progress, queries
-from delc.server.errors import InvalidData, InvalidParameter, UndefinedObject, nearest
+from delc.server.errors import Conflict, InvalidData, InvalidParameter, UndefinedObject, nearest
 from delc.server.inputs import InputSpec
 from delc.server.memory import MemoryWatch
 
@@ -119,6 +119,11 @@ def _store(
         ),
     )
     if base is not None:
+        if base.id > version_id:
+            raise Conflict(
+                f'"{base}" was made after this import began, so it cannot be what the import is based on',
+                hint="Another session was faster: try again.",
+            )
         run.add_input(model_version_id=base.id)
         parents.add_parents(version_id, [parents.parent(base, IMPORTED, description.message)])
     run.add_output(model_version_id=version_id)

@@ -73,4 +73,4 @@ def test_a_misspelt_setting_is_refused(db: Connection) -> None:
 
 def test_every_setting_is_described(db: Connection) -> None:
     described = "SELECT bool_and(short_desc <> ''), count(*) FROM pg_settings WHERE name LIKE 'delc.%'"
-    assert db.execute(described).fetchone() == (True, 4)
+    assert db.execute(described).fetchone() == (True, 5)

@@ -16,6 +16,8 @@ DATABASE ?= delc
 # What to test, and more of pytest's options: make test TESTS=tests/log PYTEST_OPTIONS=-x
 TESTS ?= tests
 PYTEST_OPTIONS ?=
+# Processes that test side by side, each with a cluster of its own: one for each processor, at most four, for all tests.
+WORKERS ?= $(if $(filter tests,$(TESTS)),$(shell n=$$(nproc); echo $$((n < 4 ? n : 4))),0)
 # Where `make test-debian13` keeps its Debian (3 GB).
 DEBIAN13 ?= /var/tmp/delc-debian13
 BENCHMARKS ?= $(sort $(wildcard bench/bench_*.py))
@@ -44,7 +46,7 @@ run: product ## set everything up, start the private server and show the tour
 
 .PHONY: test
 test: product tools-test ## set everything up and run the tests (TESTS=tests/log for some)
-	@PG_CONFIG='$(PG_CONFIG)' $(PYTHON) -m pytest $(PYTEST_OPTIONS) $(TESTS)
+	@PG_CONFIG='$(PG_CONFIG)' $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_OPTIONS) $(TESTS)
 
 .PHONY: up
 up: product ## start the private server, with the extension in database delc

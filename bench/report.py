@@ -25,8 +25,9 @@ machine and settings in front. The server is a throw-away cluster with settings 
 off; nothing that is measured waits for the disk. Parallel query is off, so that every way of reading rows has one
 process: a bare scan by several workers is faster than the figure here.
 
-Every section tells when it was measured, and on which commit. A goal that is missed is shown as missed. Figures of a machine that does other work at the same time are worse and
-less steady, above all those with more than one thread: the load averages in front tell.
+Every section tells when it was measured, and on which commit. A goal that is missed is shown as missed. Figures of a
+machine that does other work at the same time are worse and less steady, above all those with more than one thread: the
+load averages in front tell.
 """
 
 

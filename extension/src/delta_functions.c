@@ -2,6 +2,7 @@
  * delta_functions.c
  *	  Deltas in SQL: make one, apply one, tell whether a value is one, restore a chain.
  */
+#include "aggregate.h"
 #include "delta.h"
 
 #include "utils/builtins.h"
@@ -220,18 +221,6 @@ delc_restore_stored(int count, const char *const *bytes, const int64 *lengths, i
 }
 
 /* ---- restore ---- */
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function can only be called by an aggregate")));
-	return context;
-}
 
 static void
 check_row(FunctionCallInfo fcinfo, const DeltaChain *chain)

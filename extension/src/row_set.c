@@ -20,6 +20,7 @@
  * Anybody may hand any bytes to these functions: nothing is read that was not
  * checked to lie within the value.
  */
+#include "aggregate.h"
 #include "delc.h"
 
 #include "funcapi.h"
@@ -364,16 +365,6 @@ finish_set(StringInfo buffer)
 {
 	SET_VARSIZE(buffer->data, buffer->len);
 	return (bytea *) buffer->data;
-}
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		elog(ERROR, "called outside of an aggregate");
-	return context;
 }
 
 /* ---- row_set(bigint): a set of rows ---- */

@@ -7,6 +7,7 @@
  * overflow checks for sums of integers and bool.  States can be combined and
  * travel between parallel workers.
  */
+#include "aggregate.h"
 #include "tensor_format.h"
 
 #include <math.h>
@@ -165,18 +166,6 @@ add_tensor(SumState *state, Datum value, double weight)
 }
 
 /* ---- transition ---- */
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function can only be called by an aggregate")));
-	return context;
-}
 
 static Datum
 accumulate(FunctionCallInfo fcinfo, bool mean, double weight)

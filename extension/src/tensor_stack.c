@@ -2,6 +2,7 @@
  * tensor_stack.c
  *	  stack(tensor): rows side by side along a new first axis.
  */
+#include "aggregate.h"
 #include "tensor_format.h"
 
 #include "utils/memutils.h"
@@ -14,18 +15,6 @@ typedef struct StackState
 	char	   *dense;
 	MemoryContext context;
 } StackState;
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function can only be called by an aggregate")));
-	return context;
-}
 
 static StackState *
 make_state(MemoryContext context, Datum value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -19,6 +20,12 @@ PROGRAM_MEMBERS = ("archive_format", "serialized_exported_program.json")
 
 NESTED = ("state_dict", "model_state_dict", "model")
 """Under these names training scripts keep the parameters beside other things."""
+
+SPOILED = (
+    RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, OSError, AssertionError, OverflowError,
+    struct.error,
+)  # fmt: skip
+"""What torch raises for a file that is cut short or has other bytes in it."""
 
 _NAMED = re.compile(r"GLOBAL (\S+)")
 
@@ -47,7 +54,7 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> list[tuple[st
             detail=_what_it_names(str(error)),
             hint=SAVE_AS,
         ) from None
-    except (RuntimeError, ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError, OSError) as error:
+    except SPOILED as error:
         _refuse(str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
     return _tensors(loaded, require)
 

@@ -12,6 +12,7 @@
 
 #include "fmgr.h"
 
+#include "crc32c.h"
 #include "pack.h"
 #include "plpython.h"
 #include "tensor.h"
@@ -29,6 +30,7 @@ typedef struct DelcLibrary
 	DelcTensorDecode tensor_decode;
 	DelcStoredHeader stored_header;
 	DelcRestoreStored restore_stored;
+	DelcCrc32cAdd crc32c_add;
 	DelcDtypeName dtype_name;
 	DelcDtypeLookup dtype_lookup;
 	DelcDtypeSize dtype_size;

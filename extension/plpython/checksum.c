@@ -3,8 +3,6 @@
  */
 #include "bridge.h"
 
-#include "port/pg_crc32c.h"
-
 /* checksum(dtype, shape, memory) → int; memory holds the dense numbers */
 PyObject *
 checksum(PyObject *self, PyObject *arguments)
@@ -16,7 +14,7 @@ checksum(PyObject *self, PyObject *arguments)
 	uint8		kind[2];
 	int64		dims[TENSOR_MAX_RANK];
 	Py_ssize_t	rank;
-	pg_crc32c	crc;
+	uint32		crc = CRC32C_START;
 
 	if (!PyArg_ParseTuple(arguments, "sO!y*", &dtype, &PyTuple_Type, &shape, &memory))
 		return NULL;
@@ -36,11 +34,9 @@ checksum(PyObject *self, PyObject *arguments)
 		PyBuffer_Release(&memory);
 		return NULL;
 	}
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, kind, sizeof(kind));
-	COMP_CRC32C(crc, dims, rank * sizeof(int64));
-	COMP_CRC32C(crc, memory.buf, memory.len);
-	FIN_CRC32C(crc);
+	crc = delc_library.crc32c_add(crc, kind, sizeof(kind));
+	crc = delc_library.crc32c_add(crc, dims, rank * sizeof(int64));
+	crc = delc_library.crc32c_add(crc, memory.buf, memory.len);
 	PyBuffer_Release(&memory);
-	return PyLong_FromUnsignedLong(crc);
+	return PyLong_FromUnsignedLong(crc ^ 0xFFFFFFFF);
 }

@@ -20,6 +20,7 @@ resolve_library(void)
 	RESOLVE(tensor_decode, "delc_tensor_decode");
 	RESOLVE(stored_header, "delc_stored_header");
 	RESOLVE(restore_stored, "delc_restore_stored");
+	RESOLVE(crc32c_add, "delc_crc32c_add");
 	RESOLVE(dtype_name, "delc_dtype_name");
 	RESOLVE(dtype_lookup, "delc_dtype_lookup");
 	RESOLVE(dtype_size, "delc_dtype_size");

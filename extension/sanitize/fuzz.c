@@ -179,6 +179,9 @@ damaged(Form form, size_t *length)
 		else
 			bytes[at] = random_byte(form);
 	}
+	/* mostly as one without checksums, so that damage gets past them */
+	if (form == STORED && *length >= TENSOR_FIXED_BYTES && draw(8) > 0)
+		bytes[6] = TENSOR_FLAG_UNCHECKED;
 	exact = palloc(*length + (form == TEXT));
 	memcpy(exact, bytes, *length);
 	if (form == TEXT)

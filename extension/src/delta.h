@@ -3,7 +3,8 @@
  *	  Deltas between tensors: how one lies on disk, and what its files share.
  *
  * A delta is stored as a tensor with flag bit 0 set (tensor_format.h).  Dtype, rank and
- * dimensions of the first part are those of the tensor that it leads to.
+ * dimensions of the first part are those of the tensor that it leads to, its checksum is that of
+ * everything before the side information.
  * Instead of the plane directory follow, all numbers little-endian:
  *
  *	offset	bytes	field
@@ -12,15 +13,17 @@
  *	2		1		flags (DELTA_*)
  *	3		1		steps per context, as a power of two (sub)
  *	4		1		number of contexts (sub)
- *	5		3		0
- *	8		4		CRC32C of the base's numbers
- *	12		4		CRC32C of the grandbase's numbers, 0 where it is not needed
- *	16		4		CRC32C of the result's numbers
- *	20		4		mean logarithm of the differences, int32, in steps of DELTA_STEPS
- *	24		4		momentum, int32, in parts of 2^20
- *	28		4		bytes of the side information
- *	32		8		decay, int64, in parts of 2^40
- *	40		8*rank	dimensions of the base
+ *	5		4		CRC32C of the base's numbers
+ *	9		4		CRC32C of the result's numbers
+ *	13		4		mean logarithm of the differences, int32, in steps of DELTA_STEPS
+ *	17		4		bytes of the side information
+ *	then	of method sub alone:
+ *			4		CRC32C of the grandbase's numbers, 0 where it is not needed
+ *			4		momentum, int32, in parts of 2^20
+ *			8		decay, int64, in parts of 2^40
+ *	then	8*rank	dimensions of the base
+ *	then	of other methods, 4 per plane but the last: CRC32C of the result's numbers of which the
+ *			planes below are zero, so that a result is compared, however few planes are read
  *	then	4 per segment: its length
  *	then	the side information: row predictors, row scales, column scales, table
  *	then	the segments
@@ -38,16 +41,16 @@
 #include "rans.h"
 #include "tensor_format.h"
 
-#define TENSOR_FLAG_DELTA 1
-
 #define DELTA_BLOCK (1 << 22)
 
 /* 128 MiB of one-byte numbers are this many blocks; wider ones have more planes and fewer. */
 #define DELTA_MAX_SEGMENTS 32
 
-#define DELTA_FIXED_BYTES 40
+#define DELTA_FIXED_BYTES 21
+#define DELTA_SUB_BYTES 16
 #define DELTA_HEADER_MAX_BYTES \
-	(TENSOR_FIXED_BYTES + 16 * TENSOR_MAX_RANK + DELTA_FIXED_BYTES + 4 * DELTA_MAX_SEGMENTS)
+	(TENSOR_FIXED_BYTES + 16 * TENSOR_MAX_RANK + DELTA_FIXED_BYTES + \
+	 Max(DELTA_SUB_BYTES, 4 * TENSOR_MAX_PLANES) + 4 * DELTA_MAX_SEGMENTS)
 
 typedef enum DeltaMethod
 {
@@ -94,7 +97,7 @@ typedef struct DeltaLayout
 	int			contexts;
 	uint32		base_crc;
 	uint32		grandbase_crc;
-	uint32		result_crc;
+	uint32		result_crc[TENSOR_MAX_PLANES];	/* of its first planes, 1 to all; sub: all only */
 	int32		mean;
 	int32		momentum;
 	int64		decay;
@@ -281,7 +284,7 @@ extern void delc_plane_decode(DeltaCoder *coder, int method, const char *base, i
 extern bool delc_same_frame(const DelcTensorHeader *a, const DelcTensorHeader *b);
 extern char *delc_aligned(MemoryContext context, const DelcTensorHeader *from,
 						  const char *numbers, const DelcTensorHeader *to);
-extern uint32 delc_numbers_crc(const char *numbers, int64 bytes);
+extern uint32 delc_leading_crc(const DelcTensorHeader *header, const char *numbers, int planes);
 
 /* ---- delta_apply.c ---- */
 

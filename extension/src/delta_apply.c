@@ -246,8 +246,7 @@ delc_chain_begin(DeltaChain *chain, Datum whole)
 	chain->numbers = MemoryContextAlloc(chain->context, Max(chain->header.raw_bytes, 1));
 	delc_tensor_decode(whole, chain->planes == 0 ? 0 : planes_of_bytes(&layout, chain->planes),
 					   chain->numbers);
-	if (chain->planes == 0)
-		chain->crc = delc_numbers_crc(chain->numbers, chain->header.raw_bytes);
+	chain->crc = delc_crc32c(chain->numbers, chain->header.raw_bytes);
 	chain->values = 1;
 }
 
@@ -274,7 +273,9 @@ align(DeltaChain *chain, const DelcTensorHeader *header)
 static void
 check_result(const DeltaChain *chain, const DeltaLayout *layout)
 {
-	if (chain->planes == 0 && chain->crc != layout->result_crc)
+	int			planes = chain->planes == 0 ? layout->header.item_size : chain->planes;
+
+	if (chain->crc != layout->result_crc[planes - 1])
 		delc_delta_damaged("The numbers that it leads to do not have its checksum.");
 }
 
@@ -309,7 +310,6 @@ delc_chain_add(DeltaChain *chain, const StoredValue *delta)
 		delc_chain_drop_previous(chain);	/* an aligned base is no value of the chain */
 	if (chain->interrupted)
 		return;
-	if (chain->planes == 0)
-		chain->crc = delc_numbers_crc(result, layout.header.raw_bytes);
+	chain->crc = delc_crc32c(result, layout.header.raw_bytes);
 	check_result(chain, &layout);
 }

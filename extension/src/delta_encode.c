@@ -204,11 +204,15 @@ fill_layout(DeltaLayout *layout, const DeltaModel *model, const DeltaInput *inpu
 	layout->mean = model->mean;
 	layout->momentum = model->momentum;
 	layout->decay = model->decay;
-	layout->base_crc = delc_numbers_crc(input->base_numbers, input->base.raw_bytes);
-	layout->result_crc = delc_numbers_crc(input->target_numbers, input->header.raw_bytes);
+	layout->base_crc = delc_crc32c(input->base_numbers, input->base.raw_bytes);
 	layout->grandbase_crc = 0;
 	if (layout->flags & DELTA_GRANDBASE)
-		layout->grandbase_crc = delc_numbers_crc(input->grandbase_numbers, input->base.raw_bytes);
+		layout->grandbase_crc = delc_crc32c(input->grandbase_numbers, input->base.raw_bytes);
+	for (int planes = layout->method == DELTA_SUB ? layout->header.item_size : 1;
+		 planes < layout->header.item_size; planes++)
+		layout->result_crc[planes - 1] = delc_leading_crc(&layout->header, input->target_numbers, planes);
+	layout->result_crc[layout->header.item_size - 1] =
+		delc_crc32c(input->target_numbers, input->header.raw_bytes);
 }
 
 /* Choose everything about the numbers; there are some. */

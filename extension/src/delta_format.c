@@ -94,6 +94,13 @@ parse_tensor_part(DeltaLayout *layout, const unsigned char *bytes, int64 total, 
 	delc_shape_set(&layout->header, bytes[3], bytes[4], dims, sqlstate);
 }
 
+/* Checksums of results of which not all planes are read. */
+static int
+leading_crcs(const DeltaLayout *layout)
+{
+	return layout->method == DELTA_SUB ? 0 : layout->header.item_size - 1;
+}
+
 static void
 check_fields(const DeltaLayout *layout, int sqlstate)
 {
@@ -117,7 +124,14 @@ check_fields(const DeltaLayout *layout, int sqlstate)
 				delc_dtype_name(layout->header.dtype));
 }
 
-/* The part between the dimensions and those of the base. */
+/* Bytes between the dimensions and those of the base. */
+static int
+fixed_bytes(const DeltaLayout *layout)
+{
+	return DELTA_FIXED_BYTES + (layout->method == DELTA_SUB ? DELTA_SUB_BYTES : 0);
+}
+
+/* The part between the dimensions and those of the base, and these. */
 static void
 parse_fixed_part(DeltaLayout *layout, const char *at, int64 left, int sqlstate)
 {
@@ -128,19 +142,23 @@ parse_fixed_part(DeltaLayout *layout, const char *at, int64 left, int sqlstate)
 	layout->flags = (unsigned char) at[2];
 	layout->context_steps = (unsigned char) at[3];
 	layout->contexts = (unsigned char) at[4];
-	if (at[5] != 0 || at[6] != 0 || at[7] != 0)
-		damaged(sqlstate, "Reserved bytes are not zero.");
-	memcpy(&layout->base_crc, at + 8, 4);
-	memcpy(&layout->grandbase_crc, at + 12, 4);
-	memcpy(&layout->result_crc, at + 16, 4);
-	memcpy(&layout->mean, at + 20, 4);
-	memcpy(&layout->momentum, at + 24, 4);
-	memcpy(&layout->side_length, at + 28, 4);
-	memcpy(&layout->decay, at + 32, 8);
-	check_fields(layout, sqlstate);
-	if (base_rank > TENSOR_MAX_RANK || left < DELTA_FIXED_BYTES + 8 * base_rank)
+	memcpy(&layout->base_crc, at + 5, 4);
+	memcpy(&layout->result_crc[layout->header.item_size - 1], at + 9, 4);
+	memcpy(&layout->mean, at + 13, 4);
+	memcpy(&layout->side_length, at + 17, 4);
+	if (base_rank > TENSOR_MAX_RANK || left < fixed_bytes(layout) + 8 * base_rank)
 		damaged(sqlstate, "Its base cannot have rank %d.", base_rank);
-	memcpy(dims, at + DELTA_FIXED_BYTES, 8 * base_rank);
+	layout->grandbase_crc = 0;
+	layout->momentum = 0;
+	layout->decay = 0;
+	if (layout->method == DELTA_SUB)
+	{
+		memcpy(&layout->grandbase_crc, at + 21, 4);
+		memcpy(&layout->momentum, at + 25, 4);
+		memcpy(&layout->decay, at + 29, 8);
+	}
+	check_fields(layout, sqlstate);
+	memcpy(dims, at + fixed_bytes(layout), 8 * base_rank);
 	delc_shape_set(&layout->base, layout->header.dtype, base_rank, dims, sqlstate);
 	if ((layout->flags & DELTA_GRANDBASE) && !delc_same_frame(&layout->base, &layout->header))
 		damaged(sqlstate, "It needs a grandbase, and leads to another shape.");
@@ -157,7 +175,7 @@ static int
 count_header_bytes(const DeltaLayout *layout)
 {
 	return TENSOR_FIXED_BYTES + 8 * (layout->header.rank + layout->base.rank) +
-		DELTA_FIXED_BYTES + 4 * count_segments(layout);
+		fixed_bytes(layout) + 4 * leading_crcs(layout) + 4 * count_segments(layout);
 }
 
 /*
@@ -170,6 +188,7 @@ delc_delta_parse(DeltaLayout *layout, const char *bytes, int64 total, int sqlsta
 {
 	const char *at;
 	int64		end;
+	uint32		crc;
 
 	parse_tensor_part(layout, (const unsigned char *) bytes, total, sqlstate);
 	at = bytes + TENSOR_FIXED_BYTES + 8 * layout->header.rank;
@@ -180,12 +199,16 @@ delc_delta_parse(DeltaLayout *layout, const char *bytes, int64 total, int sqlsta
 	if (total < layout->header_bytes)
 		damaged(sqlstate, "It has " INT64_FORMAT " bytes, its header has %d.",
 				total, layout->header_bytes);
-	memcpy(layout->length, bytes + layout->header_bytes - 4 * layout->segments,
-		   4 * layout->segments);
+	at = bytes + layout->header_bytes - 4 * layout->segments;
+	memcpy(layout->length, at, 4 * layout->segments);
+	memcpy(layout->result_crc, at - 4 * leading_crcs(layout), 4 * leading_crcs(layout));
 	end = delc_delta_offset(layout, layout->segments);
 	if (end != total)
 		damaged(sqlstate, "Its segments end at byte " INT64_FORMAT
 				", the value has " INT64_FORMAT " bytes.", end, total);
+	memcpy(&crc, bytes + TENSOR_CRC_OFFSET, 4);
+	if (crc != delc_header_crc(bytes, layout->header_bytes))
+		damaged(sqlstate, "Its header does not have its checksum.");
 }
 
 /* Parse the header of a datum, fetching no more than the header. */
@@ -250,6 +273,7 @@ delc_delta_write(const DeltaLayout *layout, char *bytes)
 {
 	const DelcTensorHeader *header = &layout->header;
 	uint16		flags = TENSOR_FLAG_DELTA;
+	uint32		crc;
 	char	   *at = bytes;
 
 	memset(bytes, 0, layout->header_bytes);
@@ -267,16 +291,23 @@ delc_delta_write(const DeltaLayout *layout, char *bytes)
 	at[2] = layout->flags;
 	at[3] = layout->context_steps;
 	at[4] = layout->contexts;
-	memcpy(at + 8, &layout->base_crc, 4);
-	memcpy(at + 12, &layout->grandbase_crc, 4);
-	memcpy(at + 16, &layout->result_crc, 4);
-	memcpy(at + 20, &layout->mean, 4);
-	memcpy(at + 24, &layout->momentum, 4);
-	memcpy(at + 28, &layout->side_length, 4);
-	memcpy(at + 32, &layout->decay, 8);
-	memcpy(at + DELTA_FIXED_BYTES, layout->base.dims, 8 * layout->base.rank);
-	at += DELTA_FIXED_BYTES + 8 * layout->base.rank;
-	memcpy(at, layout->length, 4 * layout->segments);
+	memcpy(at + 5, &layout->base_crc, 4);
+	memcpy(at + 9, &layout->result_crc[header->item_size - 1], 4);
+	memcpy(at + 13, &layout->mean, 4);
+	memcpy(at + 17, &layout->side_length, 4);
+	if (layout->method == DELTA_SUB)
+	{
+		memcpy(at + 21, &layout->grandbase_crc, 4);
+		memcpy(at + 25, &layout->momentum, 4);
+		memcpy(at + 29, &layout->decay, 8);
+	}
+	at += fixed_bytes(layout);
+	memcpy(at, layout->base.dims, 8 * layout->base.rank);
+	at += 8 * layout->base.rank;
+	memcpy(at, layout->result_crc, 4 * leading_crcs(layout));
+	memcpy(at + 4 * leading_crcs(layout), layout->length, 4 * layout->segments);
+	crc = delc_header_crc(bytes, layout->header_bytes);
+	memcpy(bytes + TENSOR_CRC_OFFSET, &crc, 4);
 }
 
 /* ---- names ---- */

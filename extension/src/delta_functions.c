@@ -107,7 +107,7 @@ set_grandbase(DeltaChain *chain, Datum value)
 	if (!delc_shape_equal(&header, &chain->header))
 		return;
 	chain->previous = decoded(value, &header);
-	chain->previous_crc = delc_numbers_crc(chain->previous, header.raw_bytes);
+	chain->previous_crc = delc_crc32c(chain->previous, header.raw_bytes);
 }
 
 PG_FUNCTION_INFO_V1(delc_tensor_apply_delta);

@@ -4,7 +4,6 @@
  */
 #include "delta.h"
 
-#include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
 /*
@@ -80,13 +79,26 @@ delc_aligned(MemoryContext context, const DelcTensorHeader *from, const char *nu
 	return aligned;
 }
 
+/* Of numbers of which the planes below the first so many are zero, or are taken for zero. */
 uint32
-delc_numbers_crc(const char *numbers, int64 bytes)
+delc_leading_crc(const DelcTensorHeader *header, const char *numbers, int planes)
 {
-	pg_crc32c	crc;
+	uint64		mask = PG_UINT64_MAX << 8 * (TENSOR_MAX_PLANES - planes);
+	uint32		crc = CRC32C_START;
+	uint64		run[DELTA_RUN];
 
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, numbers, bytes);
-	FIN_CRC32C(crc);
-	return crc;
+	if (header->item_size < TENSOR_MAX_PLANES)
+		mask >>= 8 * (TENSOR_MAX_PLANES - header->item_size);
+	for (int copies = header->item_size; copies < 8; copies *= 2)
+		mask |= mask << 8 * copies;
+	for (int64 at = 0; at < header->raw_bytes; at += sizeof(run))
+	{
+		int64		bytes = Min((int64) sizeof(run), header->raw_bytes - at);
+
+		memcpy(run, numbers + at, bytes);
+		for (int i = 0; i < DELTA_RUN; i++)
+			run[i] &= mask;
+		crc = delc_crc32c_add(crc, run, bytes);
+	}
+	return crc ^ 0xFFFFFFFF;
 }

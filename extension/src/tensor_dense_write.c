@@ -82,6 +82,7 @@ assemble(DenseWriter *writer)
 		else
 			delc_nibbles_pack(writer->values[p], writer->layout.header.elements, at);
 	}
+	delc_layout_seal(&writer->layout, VARDATA(value));
 	return value;
 }
 

@@ -83,7 +83,7 @@ check_plane_length(const TensorLayout *layout, int p, int sqlstate)
 				p, layout->header.elements, plane->length, plane->encoding);
 }
 
-/* Planes must follow the header and one another and end with the value. */
+/* Planes follow the header and one another and must end with the value. */
 static void
 parse_directory(TensorLayout *layout, const char *entry, int sqlstate)
 {
@@ -95,15 +95,13 @@ parse_directory(TensorLayout *layout, const char *entry, int sqlstate)
 
 		plane->encoding = (unsigned char) entry[0];
 		plane->width = width_of(layout, p);
-		if (entry[1] != plane->width || entry[2] != 0 || entry[3] != 0)
+		if (entry[1] != plane->width)
 			damaged(sqlstate, "The directory entry of plane %d is not of format version %d.",
 					p, TENSOR_FORMAT_VERSION);
-		memcpy(&plane->offset, entry + 4, 4);
-		memcpy(&plane->length, entry + 8, 4);
+		memcpy(&plane->length, entry + 2, 4);
+		memcpy(&plane->crc, entry + 6, 4);
 		check_plane_length(layout, p, sqlstate);
-		if (plane->offset != position)
-			damaged(sqlstate, "Plane %d starts at byte %u instead of " INT64_FORMAT ".",
-					p, plane->offset, position);
+		plane->offset = (uint32) position;
 		position += plane->length;
 		entry += TENSOR_PLANE_ENTRY_BYTES;
 	}
@@ -113,8 +111,42 @@ parse_directory(TensorLayout *layout, const char *entry, int sqlstate)
 				position, layout->total_bytes);
 }
 
+/* Of a header of a tensor or delta, but for the field of the checksum. */
+uint32
+delc_header_crc(const char *bytes, int header_bytes)
+{
+	uint32		crc = delc_crc32c_add(CRC32C_START, bytes, TENSOR_CRC_OFFSET);
+
+	crc = delc_crc32c_add(crc, bytes + TENSOR_FIXED_BYTES, header_bytes - TENSOR_FIXED_BYTES);
+	return crc ^ 0xFFFFFFFF;
+}
+
 static void
-check_fixed_part(const unsigned char *bytes, int64 total, int sqlstate)
+check_header_crc(const TensorLayout *layout, const char *bytes, int sqlstate)
+{
+	uint32		crc;
+
+	memcpy(&crc, bytes + TENSOR_CRC_OFFSET, 4);
+	if (crc != delc_header_crc(bytes, layout->header_bytes))
+		damaged(sqlstate, "Its header does not have its checksum.");
+}
+
+/* Compare the checksum of plane p; it must be there, behind bytes, which are those of the value. */
+void
+delc_plane_check(const TensorLayout *layout, const char *bytes, int p, int sqlstate)
+{
+	const TensorPlane *plane = &layout->plane[p];
+
+	if (delc_crc32c(bytes + plane->offset, plane->length) != plane->crc)
+		ereport(ERROR,
+				(errcode(sqlstate),
+				 errmsg("a stored plane of a tensor is damaged"),
+				 errdetail("Plane %d does not have its checksum.", p + 1)));
+}
+
+/* allowed: the flags that may be set. */
+static void
+check_fixed_part(const unsigned char *bytes, int64 total, int allowed, int sqlstate)
 {
 	uint16		flags;
 
@@ -144,8 +176,27 @@ check_fixed_part(const unsigned char *bytes, int64 total, int sqlstate)
 				 errmsg("a delta between tensors cannot be used as a tensor"),
 				 errdetail("Its numbers exist only together with those of its base."),
 				 errhint("Use delc.apply_delta(base, delta) or delc.restore(value ORDER BY hop).")));
-	if (flags != 0)
+	if (flags & ~allowed)
 		damaged(sqlstate, "It has the unknown flags %04X.", flags);
+}
+
+/* Parse a header with none but the allowed flags, without its checksum. */
+static void
+parse_header(TensorLayout *layout, const char *bytes, int64 total, int allowed, int sqlstate)
+{
+	const unsigned char *fixed = (const unsigned char *) bytes;
+	int64		dims[TENSOR_MAX_RANK];
+
+	check_fixed_part(fixed, total, allowed, sqlstate);
+	layout->total_bytes = total;
+	layout->planes = fixed[5];
+	layout->header_bytes = header_bytes(fixed[4], fixed[5]);
+	if (layout->header_bytes > total)
+		damaged(sqlstate, "It has " INT64_FORMAT " bytes, its header has %d.",
+				total, layout->header_bytes);
+	memcpy(dims, bytes + TENSOR_FIXED_BYTES, 8 * fixed[4]);
+	delc_shape_set(&layout->header, fixed[3], fixed[4], dims, sqlstate);
+	parse_directory(layout, bytes + TENSOR_FIXED_BYTES + 8 * fixed[4], sqlstate);
 }
 
 /*
@@ -157,19 +208,8 @@ void
 delc_layout_parse(TensorLayout *layout, const char *bytes, int64 total,
 				  int sqlstate)
 {
-	const unsigned char *fixed = (const unsigned char *) bytes;
-	int64		dims[TENSOR_MAX_RANK];
-
-	check_fixed_part(fixed, total, sqlstate);
-	layout->total_bytes = total;
-	layout->planes = fixed[5];
-	layout->header_bytes = header_bytes(fixed[4], fixed[5]);
-	if (layout->header_bytes > total)
-		damaged(sqlstate, "It has " INT64_FORMAT " bytes, its header has %d.",
-				total, layout->header_bytes);
-	memcpy(dims, bytes + TENSOR_FIXED_BYTES, 8 * fixed[4]);
-	delc_shape_set(&layout->header, fixed[3], fixed[4], dims, sqlstate);
-	parse_directory(layout, bytes + TENSOR_FIXED_BYTES + 8 * fixed[4], sqlstate);
+	parse_header(layout, bytes, total, 0, sqlstate);
+	check_header_crc(layout, bytes, sqlstate);
 }
 
 /* Settle planes and their widths by the header's dtype. */
@@ -201,15 +241,24 @@ delc_layout_place(TensorLayout *layout)
 	return position;
 }
 
-/* Allocate the value of a placed layout and write its header. */
+/* Allocate the value of a placed layout; nothing of it is written. */
 struct varlena *
 delc_layout_allocate(const TensorLayout *layout)
 {
 	struct varlena *value = palloc(VARHDRSZ + layout->total_bytes);
-	char	   *at = VARDATA(value);
 
 	SET_VARSIZE(value, VARHDRSZ + layout->total_bytes);
-	memset(at, 0, layout->header_bytes);
+	return value;
+}
+
+/* Write the header of a placed layout whose planes have their checksums. */
+void
+delc_layout_write(const TensorLayout *layout, char *bytes)
+{
+	uint32		crc;
+	char	   *at = bytes;
+
+	memset(at, 0, TENSOR_FIXED_BYTES);
 	at[0] = (char) TENSOR_MAGIC_0;
 	at[1] = TENSOR_MAGIC_1;
 	at[2] = TENSOR_FORMAT_VERSION;
@@ -221,16 +270,30 @@ delc_layout_allocate(const TensorLayout *layout)
 	at += 8 * layout->header.rank;
 	for (int p = 0; p < layout->planes; p++)
 	{
-		at[0] = layout->plane[p].encoding;
-		at[1] = layout->plane[p].width;
-		memcpy(at + 4, &layout->plane[p].offset, 4);
-		memcpy(at + 8, &layout->plane[p].length, 4);
+		const TensorPlane *plane = &layout->plane[p];
+
+		at[0] = plane->encoding;
+		at[1] = plane->width;
+		memcpy(at + 2, &plane->length, 4);
+		memcpy(at + 6, &plane->crc, 4);
 		at += TENSOR_PLANE_ENTRY_BYTES;
 	}
-	return value;
+	crc = delc_header_crc(bytes, layout->header_bytes);
+	memcpy(bytes + TENSOR_CRC_OFFSET, &crc, 4);
 }
 
-/* ---- reading the header of a datum ---- */
+/* Behind the header of a placed layout all planes are written: take their checksums, and write it. */
+void
+delc_layout_seal(TensorLayout *layout, char *bytes)
+{
+	for (int p = 0; p < layout->planes; p++)
+	{
+		TensorPlane *plane = &layout->plane[p];
+
+		plane->crc = delc_crc32c(bytes + plane->offset, plane->length);
+	}
+	delc_layout_write(layout, bytes);
+}
 
 /* Can the datum's bytes be read where they are? */
 bool
@@ -404,6 +467,7 @@ delc_tensor_encode(int dtype, int rank, const int64 *dims, const void *dense)
 	delc_layout_place(&layout);
 	value = delc_layout_allocate(&layout);
 	write_planes(&layout, dense, packed, VARDATA(value));
+	delc_layout_seal(&layout, VARDATA(value));
 	if (bools != NULL)
 		pfree(bools);
 	return value;
@@ -413,7 +477,7 @@ delc_tensor_encode(int dtype, int rank, const int64 *dims, const void *dense)
 
 /*
  * The value with only its first planes; the bytes below are zero.  Fetches
- * those planes only and decodes nothing.
+ * those planes only and decodes nothing: they keep their checksums, which who decodes them compares.
  */
 struct varlena *
 delc_tensor_first_planes(Datum value, int planes)
@@ -434,9 +498,11 @@ delc_tensor_first_planes(Datum value, int planes)
 	{
 		cut.plane[p].encoding = PLANE_CONSTANT;
 		cut.plane[p].length = 1;
+		cut.plane[p].crc = delc_crc32c("", 1);
 	}
 	delc_layout_place(&cut);
 	result = delc_layout_allocate(&cut);
+	delc_layout_write(&cut, VARDATA(result));
 	memcpy(VARDATA(result) + cut.header_bytes,
 		   VARDATA_ANY(prefix) + cut.header_bytes, end - cut.header_bytes);
 	memset(VARDATA(result) + end, 0, cut.planes - planes);
@@ -460,6 +526,7 @@ delc_tensor_reshape(Datum value, int rank, const int64 *dims)
 				   ERRCODE_INVALID_PARAMETER_VALUE);
 	delc_layout_place(&layout);
 	result = delc_layout_allocate(&layout);
+	delc_layout_write(&layout, VARDATA(result));
 	memcpy(VARDATA(result) + layout.header_bytes,
 		   VARDATA_ANY(old) + old_header_bytes,
 		   layout.total_bytes - layout.header_bytes);
@@ -511,12 +578,28 @@ any_to_decode(const TensorLayout *layout)
 	return false;
 }
 
+/* Give a value that came without checksums those that it should have. */
+static void
+make_checksums(struct varlena *value)
+{
+	TensorLayout layout;
+	uint16		flags = 0;
+
+	if (VARSIZE_ANY_EXHDR(value) >= TENSOR_FIXED_BYTES)
+		memcpy(&flags, VARDATA_ANY(value) + 6, 2);
+	if (flags != TENSOR_FLAG_UNCHECKED)
+		return;
+	parse_header(&layout, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), TENSOR_FLAG_UNCHECKED,
+				 ERRCODE_INVALID_BINARY_REPRESENTATION);
+	delc_layout_seal(&layout, VARDATA_ANY(value));
+}
+
 /*
  * Check an encoded value from outside through and through, so that no later
  * reader meets a damaged one.
  */
 void
-delc_tensor_verify(const struct varlena *value)
+delc_tensor_verify(struct varlena *value)
 {
 	TensorLayout layout;
 	const char *bytes = VARDATA_ANY(value);
@@ -531,10 +614,13 @@ delc_tensor_verify(const struct varlena *value)
 						 ERRCODE_INVALID_BINARY_REPRESENTATION);
 		return;
 	}
+	make_checksums(value);
 	delc_layout_parse(&layout, bytes, VARSIZE_ANY_EXHDR(value),
 					  ERRCODE_INVALID_BINARY_REPRESENTATION);
 	check_promises(&layout, bytes);
 	bools = layout.header.dtype == DELC_BOOL;
+	for (int p = 0; p < layout.planes; p++)
+		delc_plane_check(&layout, bytes, p, ERRCODE_INVALID_BINARY_REPRESENTATION);
 	if (bools || any_to_decode(&layout))
 		delc_reader_check(value, ERRCODE_INVALID_BINARY_REPRESENTATION,
 						  bools ? check_bools : NULL);

@@ -7,19 +7,19 @@
  *
  *	offset	bytes	field
  *	0		2		magic: DE 1C
- *	2		1		format version: 1
+ *	2		1		format version: 2
  *	3		1		dtype (DelcDtype)
  *	4		1		rank, 0 to 8
  *	5		1		number of planes: the item size, or all planes below the first are
  *					halved and there are twice as many less one
  *	6		2		flags: 0
- *	8		8*rank	dims, int64 each
- *	then	12 per plane, the plane directory:
+ *	8		4		CRC-32C of the header but for this field
+ *	12		8*rank	dims, int64 each
+ *	then	10 per plane, the plane directory:
  *			1		encoding (PlaneEncoding)
  *			1		width: bits of each element that the plane holds, 8; 4 if halved
- *			2		reserved: 0
- *			4		offset of the plane, counted from the magic
  *			4		stored length of the plane
+ *			4		CRC-32C of the plane as it is stored
  *	then	the planes
  *
  * Plane p holds byte p of every element, counted from the most significant:
@@ -27,15 +27,18 @@
  * Halved, plane 1 holds the upper four bits of byte 1, plane 2 the lower ones, and so on:
  * raw, two elements share a byte (tensor_nibbles.c).
  * Planes follow the directory and one another without gaps and end with the
- * value, so the first k planes are a prefix of it.
+ * value, so the first k planes are a prefix of it.  Whoever decodes a plane compares its
+ * checksum first, so that numbers are right however few planes are read.
  *
  * Readers refuse other versions, set flags, other widths and unknown encodings.
  * Flag bit 0 marks a delta, which is no tensor by itself and is described in
- * delta.h.
+ * delta.h.  Flag bit 1 marks a value without checksums (their fields are 0), as clients
+ * may send it: input makes them, and it is never stored.
  */
 #ifndef DELC_TENSOR_FORMAT_H
 #define DELC_TENSOR_FORMAT_H
 
+#include "crc32c.h"
 #include "tensor.h"
 
 #include "fmgr.h"
@@ -47,10 +50,14 @@
 
 #define TENSOR_MAGIC_0 0xDE
 #define TENSOR_MAGIC_1 0x1C
-#define TENSOR_FORMAT_VERSION 1
+#define TENSOR_FORMAT_VERSION 2
 
-#define TENSOR_FIXED_BYTES 8
-#define TENSOR_PLANE_ENTRY_BYTES 12
+#define TENSOR_FLAG_DELTA 1
+#define TENSOR_FLAG_UNCHECKED 2
+
+#define TENSOR_FIXED_BYTES 12
+#define TENSOR_CRC_OFFSET 8
+#define TENSOR_PLANE_ENTRY_BYTES 10
 #define TENSOR_STORED_PLANES_MAX (2 * TENSOR_MAX_PLANES - 1)
 #define TENSOR_HEADER_MAX_BYTES \
 	(TENSOR_FIXED_BYTES + 8 * TENSOR_MAX_RANK + \
@@ -72,6 +79,7 @@ typedef struct TensorPlane
 	int			width;			/* bits of each element, 8 or 4 */
 	uint32		offset;			/* from the magic */
 	uint32		length;
+	uint32		crc;			/* of the plane as it is stored */
 } TensorPlane;
 
 /* A whole parsed header. */
@@ -118,11 +126,15 @@ extern void delc_layout_read(Datum value, TensorLayout *layout);
 extern void delc_layout_split(TensorLayout *layout, bool halves);
 extern int64 delc_layout_place(TensorLayout *layout);
 extern struct varlena *delc_layout_allocate(const TensorLayout *layout);
+extern void delc_layout_write(const TensorLayout *layout, char *bytes);
+extern void delc_layout_seal(TensorLayout *layout, char *bytes);
+extern void delc_plane_check(const TensorLayout *layout, const char *bytes, int p, int sqlstate);
+extern uint32 delc_header_crc(const char *bytes, int header_bytes);
 extern int64 delc_plane_raw_bytes(const TensorLayout *layout, int p);
 extern struct varlena *delc_tensor_reshape(Datum value, int rank,
 										   const int64 *dims);
 extern struct varlena *delc_tensor_first_planes(Datum value, int planes);
-extern void delc_tensor_verify(const struct varlena *value);
+extern void delc_tensor_verify(struct varlena *value);
 
 /* ---- tensor_codec.c: one plane ---- */
 

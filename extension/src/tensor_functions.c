@@ -13,7 +13,6 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "port/pg_crc32c.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -111,25 +110,23 @@ delc_tensor_checksum(PG_FUNCTION_ARGS)
 	const DelcTensorHeader *header = &reader.layout.header;
 	uint64		dense[TENSOR_BLOCK];
 	unsigned char kind[2];
-	pg_crc32c	crc;
+	uint32		crc = CRC32C_START;
 
 	delc_reader_open(&reader, PG_GETARG_DATUM(0), 0);
 	kind[0] = header->dtype;
 	kind[1] = header->rank;
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, kind, sizeof(kind));
-	COMP_CRC32C(crc, header->dims, header->rank * sizeof(int64));
+	crc = delc_crc32c_add(crc, kind, sizeof(kind));
+	crc = delc_crc32c_add(crc, header->dims, header->rank * sizeof(int64));
 	for (int64 start = 0; start < header->elements; start += TENSOR_BLOCK)
 	{
 		int64		count = Min(TENSOR_BLOCK, header->elements - start);
 
 		CHECK_FOR_INTERRUPTS();
 		delc_reader_read(&reader, start, count, dense);
-		COMP_CRC32C(crc, dense, count * header->item_size);
+		crc = delc_crc32c_add(crc, dense, count * header->item_size);
 	}
-	FIN_CRC32C(crc);
 	delc_reader_close(&reader);
-	PG_RETURN_INT64((int64) crc);
+	PG_RETURN_INT64((int64) (crc ^ 0xFFFFFFFF));
 }
 
 /* ---- plane_info ---- */

@@ -106,6 +106,8 @@ open_planes(TensorReader *reader, int wanted, int sqlstate)
 		reader->source[p] = NULL;
 		reader->filling[p] = 0;
 	}
+	for (int p = 0; p < wanted; p++)
+		delc_plane_check(&reader->layout, reader->bytes, p, sqlstate);
 	if (is_dense(&reader->layout, wanted))
 	{
 		reader->dense = delc_dense_open(&reader->layout, reader->bytes, wanted, sqlstate);

@@ -27,6 +27,7 @@ PARAMETERS = """
     ORDER BY snapshot.epoch, parameter.name
 """
 READ = "SELECT delc.to_npy(value) FROM delc.parameters WHERE snapshot_id = %s AND name = %s"
+READ_PLANES = "SELECT delc.to_npy(value) FROM delc.checkout(%s, %s) WHERE name = %s"
 DEPENDANTS = """
     WITH RECURSIVE dependant AS (
         SELECT %s::bigint AS id
@@ -45,6 +46,8 @@ class Parameter:
     name: str
     title: str
     numbers: bytes
+    planes: tuple[bytes, ...]
+    """Its numbers as one, two, three and four bytes of each give them."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,20 @@ def archive(cluster: Cluster, template: str, request: pytest.FixtureRequest) -> 
         ANY_BYTES,
     ]
     with workplace(cluster, template, *statements) as db:
-        found = [Parameter(*key, value(db, READ, *key[1:3])) for key in rows(db, PARAMETERS)]
+        found = [
+            Parameter(*key, value(db, READ, *key[1:3]), first_planes(db, *key[1:3])) for key in rows(db, PARAMETERS)
+        ]
         stored = rows(db, "SELECT id, delc.encoded(value) FROM delc.stored_tensors ORDER BY id")
         assert value(db, "SELECT max(hops) FROM delc.stored_tensors") > 1
         yield Archive(db, found, stored)
+
+
+def first_planes(db: Connection, snapshot: int, name: str) -> tuple[bytes, ...]:
+    query = """
+        SELECT delc.to_npy(delc.planes(value, planes)) FROM delc.parameters, generate_series(1, 4) AS planes
+        WHERE snapshot_id = %s AND name = %s ORDER BY planes
+    """
+    return tuple(numbers for (numbers,) in rows(db, query, snapshot, name))
 
 
 @pytest.fixture
@@ -103,6 +116,9 @@ def test_a_changed_byte_is_an_error_that_names_the_parameter_or_changes_no_numbe
         for parameter in archive.parameters:
             if parameter.tensor in dependants:
                 assert_named_or_right(db, parameter)
+                for planes, numbers in enumerate(parameter.planes, start=1):
+                    found = attempt(db, READ_PLANES, parameter.title, planes, parameter.name)
+                    assert_named(parameter, found, numbers)
 
 
 @pytest.mark.parametrize(
@@ -123,19 +139,23 @@ def test_another_base_or_value_is_an_error_that_names_the_parameter(archive: Arc
 
 
 def assert_named_or_right(db: Connection, parameter: Parameter) -> None:
-    found = read(db, parameter)
+    assert_named(parameter, attempt(db, READ, parameter.snapshot, parameter.name), parameter.numbers)
+
+
+def assert_named(parameter: Parameter, found: bytes | psycopg.Error, numbers: bytes) -> None:
+    """What was found is these numbers, or an error that names the parameter."""
     if isinstance(found, psycopg.Error):
         assert found.sqlstate == "XX001", message(found)
         assert f'parameter "{parameter.name}" of "{parameter.title}" is damaged' in message(found)
     else:
-        assert found == parameter.numbers
+        assert found == numbers
 
 
-def read(db: Connection, parameter: Parameter) -> bytes | psycopg.Error:
+def attempt(db: Connection, query: str, *parameters: object) -> bytes | psycopg.Error:
     """The numbers, or the error of reading them."""
     try:
         with db.transaction():
-            numbers: bytes = value(db, READ, parameter.snapshot, parameter.name)
+            numbers: bytes = value(db, query, *parameters)
             return numbers
     except psycopg.Error as error:
         return error
@@ -158,6 +178,9 @@ def damage(archive: Archive, db: Connection, epoch: int) -> Parameter:
         "SELECT * FROM delc.predict_rows('{0}', 'SELECT * FROM flowers')",
         "SELECT * FROM delc.evaluate('{0}', 'flowers', store => false)",
         "SELECT * FROM delc.checkout('{0}')",
+        "SELECT * FROM delc.checkout('{0}', 3)",
+        "SELECT * FROM delc.predict_rows('{0}', 'SELECT * FROM flowers', reading => 'planes:3')",
+        "SELECT * FROM delc.predict_rows('{0}', 'SELECT * FROM flowers', reading => 'progressive')",
         "SELECT * FROM delc.export_parameters('{0}')",
         "SELECT delc.export_safetensors('{0}')",
         "SELECT delc.export_onnx('{0}')",

@@ -22,6 +22,9 @@ CODES = {
 NAMES = {code: name for name, code in CODES.items()}
 DTYPES = tuple(CODES)
 FLOATS = ("float64", "float32", "float16", "bfloat16")
+UNCHECKED = 2
+"""The flag of a stored value that comes without checksums: input makes them."""
+
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 
 
@@ -52,14 +55,14 @@ class Tensor:
         return header(self.dtype, self.array.ndim) + dims + self.array.tobytes()
 
     def stored(self) -> bytes:
-        """The value as it may lie on disk, behind the length word, with all planes raw."""
+        """The value as a client may send it: as it lies on disk, behind the length word, all planes raw, without
+        checksums.
+        """
         size, count = self.array.itemsize, self.array.size
         planes = np.frombuffer(self.array.tobytes(), np.uint8).reshape(-1, size)[:, ::-1]
-        head = bytes([0xDE, 0x1C, 1, CODES[self.dtype], self.array.ndim, size, 0, 0])
+        head = bytes([0xDE, 0x1C, 2, CODES[self.dtype], self.array.ndim, size, UNCHECKED, 0, 0, 0, 0, 0])
         head += struct.pack(f"<{self.array.ndim}q", *self.shape)
-        first = len(head) + 12 * size
-        directory = b"".join(struct.pack("<BBHII", 0, 8, 0, first + p * count, count) for p in range(size))
-        return head + directory + planes.T.tobytes()
+        return head + struct.pack("<BBII", 0, 8, count, 0) * size + planes.T.tobytes()
 
 
 def header(dtype: str, rank: int) -> bytes:

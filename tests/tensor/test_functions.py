@@ -30,7 +30,7 @@ def test_stored_bytes_are_the_header_and_the_planes(tdb: Connection, original: T
         (original,),
     ).fetchone() or (0, 0, 0)
     assert count == original.array.itemsize
-    assert stored == 8 + 8 * original.array.ndim + 12 * count + planes
+    assert stored == 12 + 8 * original.array.ndim + 10 * count + planes
 
 
 @given(original=tensors(), planes=st.integers(1, 9))

@@ -121,8 +121,8 @@ def test_float32_text_is_rounded_like_real(tdb: Connection, numbers: list[float]
         ("{" + "1" * 1001 + "}", "more than 1000 characters"),
         ("base64:AAA", "no multiple of 4"),
         ("base64:A*AA", "base64 text is wrong at character 8"),
-        ("base64:AAAA", "It has 3 bytes, a header has at least 8"),
-        ("float32[3]base64:3hwBAgEEAAABAAAAAAAAAAAIAABAAAAAAQAAAAAIAABBAAAAAQAAAAAIAABCAAAAAQAAAAAIAABDAAAAAQAAAAAAAAA=",
+        ("base64:AAAA", "It has 3 bytes, a header has at least 12"),
+        ("float32[3]base64:3hwCAgEEAgAAAAAAAQAAAAAAAAAACAEAAAAAAAAAAAgBAAAAAAAAAAAIAQAAAAAAAAAACAEAAAAAAAAAP4AAAA==",
          "The text holds a tensor float32[1]"),
     ],
 )  # fmt: skip

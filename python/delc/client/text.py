@@ -20,8 +20,11 @@ from delc.client.wire import BFLOAT16, CODES, MOST_DIMENSIONS, NAMES, Array, den
 _RAW, _ZSTD, _CONSTANT = 0, 1, 2
 _DENSE = (3, 4, 5)
 """What `delc.compress` chooses: an entropy coder, packed rows, a table. Only the server decodes these."""
-_FIXED = struct.Struct("<2sBBBBH")
-_PLANE = struct.Struct("<BBHII")
+_FIXED = struct.Struct("<2sBBBBHI")
+_PLANE = struct.Struct("<BBII")
+_VERSION = 2
+_UNCHECKED = 2
+"""A flag: the server makes the checksums, which take long in Python."""
 _HEADER = re.compile(r"([a-z0-9]+)\[([0-9,]*)\](base64:)?", re.ASCII)
 _BRACES = str.maketrans("{}", "  ")
 
@@ -32,10 +35,9 @@ def encode_text(value: Any) -> str:
     size = storage(dtype).itemsize
     planes = np.frombuffer(numbers, np.uint8).reshape(-1, size)[:, ::-1].T
     count = planes.shape[1]
-    first = _FIXED.size + 8 * len(shape) + _PLANE.size * size
-    head = _FIXED.pack(b"\xde\x1c", 1, CODES[dtype], len(shape), size, 0) + struct.pack(f"<{len(shape)}q", *shape)
-    directory = b"".join(_PLANE.pack(_RAW, 8, 0, first + plane * count, count) for plane in range(size))
-    stored = base64.b64encode(head + directory + planes.tobytes()).decode()
+    head = _FIXED.pack(b"\xde\x1c", _VERSION, CODES[dtype], len(shape), size, _UNCHECKED, 0)
+    head += struct.pack(f"<{len(shape)}q", *shape)
+    stored = base64.b64encode(head + _PLANE.pack(_RAW, 8, count, 0) * size + planes.tobytes()).decode()
     return f"{dtype}[{','.join(map(str, shape))}]base64:{stored}"
 
 
@@ -63,8 +65,9 @@ def _numbers(words: list[str], dtype: str) -> Array:
 
 
 def _decode_stored(stored: bytes) -> Array:
-    magic, version, code, rank, planes, flags = _FIXED.unpack_from(stored)
-    if magic != b"\xde\x1c" or version != 1 or code not in NAMES or rank > MOST_DIMENSIONS or flags:
+    magic, version, code, rank, planes, flags, _ = _FIXED.unpack_from(stored)
+    known = magic == b"\xde\x1c" and version == _VERSION and not flags & ~_UNCHECKED
+    if not known or code not in NAMES or rank > MOST_DIMENSIONS:
         raise ValueError("the value is stored in a format that this version of delc.client does not know")
     shape = struct.unpack_from(f"<{rank}q", stored, _FIXED.size)
     dtype, count = storage(NAMES[code]), math.prod(shape)
@@ -75,15 +78,16 @@ def _decode_stored(stored: bytes) -> Array:
     if count > 1 << 31:
         raise ValueError(f"no delc.tensor: shape {shape}")
     bytes_of_elements = np.empty((count, planes), dtype=np.uint8)
+    directory = _FIXED.size + 8 * rank
+    start = directory + _PLANE.size * planes
     for plane in range(planes):
-        entry = _PLANE.unpack_from(stored, _FIXED.size + 8 * rank + _PLANE.size * plane)
-        bytes_of_elements[:, planes - 1 - plane] = _plane(stored, entry, count)
+        encoding, width, length, _ = _PLANE.unpack_from(stored, directory + _PLANE.size * plane)
+        bytes_of_elements[:, planes - 1 - plane] = _plane(encoding, width, stored[start : start + length], count)
+        start += length
     return bytes_of_elements.reshape(-1).view(dtype).reshape(shape)
 
 
-def _plane(stored: bytes, entry: tuple[int, ...], count: int) -> Any:
-    encoding, width, _, offset, length = entry
-    body = stored[offset : offset + length]
+def _plane(encoding: int, width: int, body: bytes, count: int) -> Any:
     if encoding in _DENSE:
         raise _only_binary()
     if width != 8 or encoding not in (_RAW, _ZSTD, _CONSTANT):

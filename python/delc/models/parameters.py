@@ -118,11 +118,18 @@ def _read(snapshot_id: int, name: str, stored: StoredTensor, planes: int | None 
     try:
         return stored_tensors.read(stored, planes)
     except DamagedData as error:
-        raise DamagedData(
-            f'parameter "{name}" of "{queries.value(_TITLE, snapshot_id)}" is damaged',
-            detail=error.detail,
-            hint="SELECT * FROM delc.verify_archive() finds all that are; restore them from a backup.",
-        ) from None
+        raise damaged(snapshot_id, name, error.detail) from None
+
+
+def damaged(snapshot_id: int, name: str, problem: str | None) -> DamagedData:
+    """The error for a parameter that is not as it was stored."""
+    with queries.as_owner():
+        title = queries.value(_TITLE, snapshot_id)
+    return DamagedData(
+        f'parameter "{name}" of "{title}" is damaged',
+        detail=problem,
+        hint="SELECT * FROM delc.verify_archive() finds all that are; restore them from a backup.",
+    )
 
 
 def names(snapshot_id: int) -> list[str]:

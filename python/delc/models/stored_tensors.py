@@ -51,8 +51,7 @@ def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
     try:
         value = _value(stored, planes)
     except plpy.SPIError as error:
-        state = queries.sqlstate_of(error)
-        if state not in DAMAGE and not state.startswith("22"):
+        if not tells_damage(error):
             raise
         raise _damaged(stored, str(error)) from None
     except InvalidParameter as error:
@@ -68,6 +67,12 @@ def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
     if planes is None and (found := tensors.checksum(value)) != stored.checksum:
         raise _damaged(stored, f"Its checksum is {found} instead of {stored.checksum}.")
     return numbers
+
+
+def tells_damage(error: BaseException) -> bool:
+    """Whether an error of reading stored values, of which no more than ids are given, says that one is damaged."""
+    state = queries.sqlstate_of(error)
+    return state in DAMAGE or state.startswith("22")
 
 
 def _damaged(stored: StoredTensor, problem: str) -> DamagedData:

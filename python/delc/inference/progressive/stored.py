@@ -12,6 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import plpy
 import torch
 
 from delc.features import FittedFeatures
@@ -21,7 +22,7 @@ from delc.inference.progressive.depths import AHEAD_BITS, SMALL, read_ahead
 from delc.inference.progressive.fill import filled
 from delc.inference.progressive.propagation import Boxed, boxed
 from delc.inference.progressive.settling import Forward
-from delc.models import loaded, parameters
+from delc.models import loaded, parameters, stored_tensors
 from delc.models.versions import ModelVersion
 from delc.networks import BuiltNetwork, Network, restore
 from delc.networks.resolution import ResolvedNetwork, resolve
@@ -218,8 +219,13 @@ class StoredModel:
 
     def read_directories(self) -> None:
         """Where the planes of every parameter lie."""
-        with queries.as_owner():
-            found = queries.rows(_DIRECTORIES, self.version.snapshot_id)
+        try:
+            with queries.as_owner():
+                found = queries.rows(_DIRECTORIES, self.version.snapshot_id)
+        except plpy.SPIError as error:
+            if stored_tensors.tells_damage(error):
+                parameters.load(self.version.snapshot_id)  # says which parameter it is
+            raise
         chains = groupby(found, key=itemgetter("name", "chunk"))
         self.tensors = [StoredTensor.of(list(chain)) for _, chain in chains]
         self.reading.chunks += sum(row["chunks"] for row in found)
@@ -249,11 +255,21 @@ class StoredModel:
         for tensor in self.tensors:
             interrupts.check()
             planes = tensor.planes if bits is None else min(tensor.planes, tensor.planes_for(bits))
-            parts.setdefault(tensor.name, []).append(torch.as_tensor(_value(tensor, planes)))
+            parts.setdefault(tensor.name, []).append(self._numbers(tensor, planes))
             shapes[tensor.name] = tensor.shape
             known_bits = tensor.bits[planes - 1]
             known[tensor.name] = min(known.get(tensor.name, known_bits), known_bits)
         return {name: (parameters.joined(found, shapes[name]), known[name]) for name, found in parts.items()}
+
+    def _numbers(self, tensor: StoredTensor, planes: int) -> torch.Tensor:
+        """Those of a tensor's first planes. ``DamagedData`` where they are not those that were stored."""
+        try:
+            return torch.as_tensor(_value(tensor, planes))
+        except plpy.SPIError as error:
+            if not stored_tensors.tells_damage(error):
+                raise
+            self.forget()
+            raise parameters.damaged(self.version.snapshot_id, tensor.name, str(error)) from None
 
     def boxes(self) -> dict[str, Box]:
         """The boxes of all parameters. ``InvalidData`` where one is infinite or NaN."""

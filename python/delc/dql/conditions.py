@@ -8,6 +8,7 @@ nodes of ``mutate``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,6 +59,9 @@ _ARGUMENTS = frozenset(argument.name for kind in KINDS.values() for argument in 
 MOST_JOINED = 3
 """Tables of a walk of one step, which PostgreSQL may join with those of other conditions."""
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-4])(:[0-5]\d)?)?)?")
+"""Times as both Python and PostgreSQL read them; no clock is further from Greenwich than 14 hours."""
+
 _SWAPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -102,10 +106,7 @@ def predicate_sql(predicate: Predicate, scope: Scope) -> str:
             ]
             return left.wrap("(" + " OR ".join(conditions) + ")")
         case IsNull():
-            left = term(predicate.operand, scope)
-            if left.type == "json":
-                return left.wrap(f"coalesce({left.sql} = 'null', true)")
-            return left.wrap(f"({left.sql} IS NULL)")
+            return _is_null(term(predicate.operand, scope))
 
 
 def term(operand: Operand, scope: Scope) -> Term:
@@ -117,6 +118,14 @@ def term(operand: Operand, scope: Scope) -> Term:
             return _node_attribute(operand, scope)
         case Literal():
             return _plain_literal(operand, scope)
+
+
+def _is_null(left: Term) -> str:
+    """That there is no value: of what may have several, none."""
+    there = f"({left.sql} IS NOT NULL)"
+    if left.type == "json":
+        there = f"coalesce({left.sql} <> 'null', false)"
+    return f"(NOT {left.wrap(there)})"
 
 
 def select_layers(selector: Selector, layer: str, scope: Scope) -> str:
@@ -321,6 +330,8 @@ def _as_text(found: Term) -> Term:
 
 def _time(text: str, place: Place) -> str:
     try:
+        if not _TIME.fullmatch(text):
+            raise ValueError(text)
         datetime.fromisoformat(text)
     except ValueError:
         raise problem(

@@ -157,7 +157,7 @@ def _statement(
         where = f"EXISTS (SELECT FROM {', '.join(map(_tables, hidden))} WHERE {where})"
     metric, measured = _measured(query, scope)
     columns = [f"{model.version}.id AS id{place}" for place, model in enumerate(shown)]
-    order = [_ordered(key, scope) for key in query.order]
+    order = [_ordered(key, query.variables, scope) for key in query.order]
     order += [f"{model.line}.name, {model.version}.number" for model in shown]
     limit = "" if query.limit is None else f" LIMIT {bindings.bind(query.limit, 'bigint')}"
     sql = (
@@ -213,8 +213,15 @@ def _measured(query: Select, scope: Scope) -> tuple[str | None, str]:
     return None, "NULL::double precision"
 
 
-def _ordered(key: Key, scope: Scope) -> str:
+def _ordered(key: Key, selected: Sequence[str], scope: Scope) -> str:
     found = term(key.operand, scope)
+    operand = key.operand if isinstance(key.operand, Attribute) else key.operand.node
+    if operand.variable not in selected:
+        raise problem(
+            operand.place,
+            f"{operand.variable} is not selected, so nothing can be ordered by it",
+            hint=f"Select it too: select {', '.join([*selected, operand.variable])} ….",
+        )
     if found.wrap("x") != "x":
         raise problem(
             key.operand.name_place,

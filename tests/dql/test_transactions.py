@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -108,6 +110,48 @@ def test_the_end_of_the_session_ends_its_trials(database: str, cluster: Cluster,
         while any(map(is_there, processes)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert [process for process in processes if is_there(process)] == []
+
+
+SHORT = (
+    'SELECT number, state, value FROM delc.dql(\'evaluate m from (select a where a.name = "alexnet_1")'
+    ' with config = "c" vary config.lr in [0.01, 0.001, 0.0001] keep top(1, m["loss"], 60)\')'
+)
+
+
+def test_workers_wait_for_the_next_query_of_the_session(database: str, cluster: Cluster) -> None:
+    with cluster.connect(database) as session:
+        session.execute("SET delc.trial_workers = 2")
+        backend = value(session, "SELECT pg_backend_pid()")
+        first, processes = rows(session, SHORT), worker_processes(backend)
+        assert len(processes) == 1
+        assert all(map(is_there, processes))
+        assert rows(session, SHORT) == first
+        assert worker_processes(backend) == processes
+
+
+def test_a_worker_that_waits_no_longer_is_started_again(database: str, cluster: Cluster) -> None:
+    with cluster.connect(database) as session:
+        session.execute("SET delc.trial_workers = 2")
+        backend = value(session, "SELECT pg_backend_pid()")
+        first = rows(session, SHORT)
+        (waiting,) = worker_processes(backend)
+        os.kill(waiting, signal.SIGKILL)
+        assert rows(session, SHORT) == first
+        (another,) = worker_processes(backend)
+        assert another != waiting
+
+
+def test_a_worker_that_is_killed_ends_the_query_with_an_error(
+    database: str, cluster: Cluster, fresh_db: Connection
+) -> None:
+    with running(cluster, database, LONG, "SET delc.trial_workers = 2") as query:
+        wait_for_progress(fresh_db, query, "%2 running%")
+        (process,) = worker_processes(query.pid)
+        os.kill(process, signal.SIGKILL)
+        error = query.ended()
+        assert isinstance(error, psycopg.Error)
+        assert str(error.diag.message_primary).endswith("ended with signal 9")
+        assert error.sqlstate == "58000"
 
 
 def worker_processes(parent: int) -> list[int]:

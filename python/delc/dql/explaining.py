@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from delc.dql import evaluating, making
-from delc.dql.evaluating import Plan
+from delc.dql import making, planning
 from delc.dql.halving import Rung, total_iterations
+from delc.dql.planning import Plan
 from delc.dql.selecting import select
 from delc.dql.sources import range_of
 from delc.dql.syntax import Construct, Evaluate, Query, Select, Slice, Source
@@ -29,7 +29,7 @@ def explain(query: Query, execution: Execution, chain: tuple[str, ...] = ()) -> 
             return [*_nested(query.sources, execution, chain), _select(query, execution, chain)]
         case Evaluate():
             nested = _nested([query.source], execution, chain)
-            return [*nested, *_evaluate(query, evaluating.plan(query, execution, chain))]
+            return [*nested, *_evaluate(query, planning.plan(query, execution, chain))]
     return [*_nested([query.source], execution, chain), *_make(query, execution, chain)]
 
 
@@ -106,7 +106,7 @@ def _time(plan: Plan) -> str:
     iterations = total_iterations(plan.rungs)
     measured, runs = _seconds_per_iteration(plan.trials)
     if measured is None:
-        seconds = evaluating.estimated_seconds(plan.trials, plan.rows, plan.rungs) / plan.workers
+        seconds = planning.estimated_seconds(plan.trials, plan.rows, plan.rungs) / plan.workers
         return f"about {seconds:.1f} s, by the networks' sizes (no earlier run of these models is known)"
     seconds = measured * iterations / plan.workers
     return f"about {seconds:.1f} s, by {_count(runs, 'earlier run', 'earlier runs')} of these models"

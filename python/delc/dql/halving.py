@@ -1,8 +1,5 @@
-"""Successive halving: all trials train a little, the better ones go on, until as many are left as are to be kept.
-
-Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (2016). All trials of a
-rung end before the next one begins, unlike in ASHA, so that the same seed gives the same models however many trials run
-at a time.
+"""The rungs of successive halving: all trials train a little, the better ones go on, until as many are left as are to
+be kept (Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016).
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def work_message(work: Work) -> bytes:
     if work.class_weights is not None:
         tensors["class_weights/"] = work.class_weights
     document = {
+        "sort": "work",
         "trial": work.trial,
         "data": work.data,
         "network": work.network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,7 @@ class Trial:
     best: Mapping[str, Tensor] | None = None
     resumed: TrainingState | None = None
     used: EpochRecord | None = None
+    marks: dict[int, EpochRecord] = field(default_factory=dict)
     ended: bool = False
     error: tuple[str, str] | None = None
     started_at: str = ""
@@ -67,6 +69,24 @@ class Trial:
         """The metric of the query, as it is now."""
         return None if self.used is None else measured(self.used, self.metric)
 
+    def mark(self) -> None:
+        """Notes what the metric is of, after the iterations so far."""
+        if self.used is not None:
+            self.marks[self.iterations] = self.used
+
+    def value_at(self, iterations: int) -> float:
+        """The metric after so many iterations, at which work ended; where training ended before, the last one."""
+        mark = self.marks.get(iterations, self.used)
+        value = None if mark is None else measured(mark, self.metric)
+        return math.nan if value is None else value
+
+    def return_to(self, iterations: int) -> None:
+        """Takes back what was trained beyond, on the guess that the trial would go on."""
+        self.error = None
+        if self.iterations > iterations:
+            self.records = [record for record in self.records if record.epoch <= iterations]
+            self.used, self.ended = self.marks[iterations], False
+
     def fail(self, error: DelcError) -> None:
         """Ends it with an error."""
         self.take(
@@ -80,7 +100,6 @@ class Trial:
         self.ended = outcome.ended
         if outcome.error is not None:
             self.error = outcome.error
-            self.state = f"failed: {outcome.error[1]}"
             self.forget()
             return
         self.weights, self.resumed = outcome.weights, outcome.resumed

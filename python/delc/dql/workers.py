@@ -2,20 +2,21 @@
 
 A worker is a program that is started anew (not a copy of this process, which would hold the client's connection): it
 imports torch, and trains on rows that it is given in shared memory. So trials see the rows that the caller sees, what
-the caller has not committed among them.
+the caller has not committed among them. Workers wait a while for the session's next query before they end, because
+importing takes longer than many trials.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import selectors
+import socket
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -39,7 +40,6 @@ _PROGRAM = (
     " import runpy; runpy.run_module('delc.dql.worker', run_name='__main__', alter_sys=True)"
 )
 
-Prepare = Callable[[], Work]
 Told = Callable[[int, int, float], None]
 """Told after every epoch: trial, epoch, loss."""
 
@@ -50,11 +50,31 @@ class WorkerFailed(DelcError):
     sqlstate = CRASHED
 
 
+class Feed(Protocol):
+    """Where pieces of work come from, and where their outcomes go."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do."""
+
+    def prepare(self, most: int) -> None:
+        """Makes so many pieces ready that ``next`` could not."""
+
+    def next(self, *, in_pieces: bool) -> Work | None:
+        """The next piece, a small one if ``in_pieces``. Called in the midst of training too."""
+
+    def take(self, outcome: Outcome) -> None:
+        """What became of a piece. Called in the midst of training too."""
+
+    def say(self) -> None:
+        """Called between pieces."""
+
+
 class Runner(Protocol):
     """Carries out pieces of work."""
 
-    def run(self, trials: Sequence[tuple[int, Prepare]], told: Told) -> Iterator[Outcome | tuple[int, DelcError]]:
-        """The outcomes, in the order in which they come; an error where a piece of work could not be prepared."""
+    def run(self, feed: Feed, told: Told) -> None:
+        """All that the feed has."""
 
 
 def python_program() -> str | None:
@@ -73,136 +93,171 @@ class InProcess:
     def __init__(self, rows: Callable[[int], RowBatches]) -> None:
         self._rows = rows
 
-    def run(self, trials: Sequence[tuple[int, Prepare]], told: Told) -> Iterator[Outcome | tuple[int, DelcError]]:
+    def run(self, feed: Feed, told: Told) -> None:
         """Carries out all work."""
-        for number, prepare in trials:
-            try:
-                work = prepare()
-            except DelcError as error:
-                yield number, error
-                continue
+        while not feed.is_over:
+            feed.prepare(1)
+            work = feed.next(in_pieces=False)
+            if work is not None:
+                feed.take(self._done(work, told))
+            feed.say()
 
-            def epoch_done(record: EpochRecord, trial: int = number) -> None:
-                told(trial, record.epoch, _loss(record))
+    def _done(self, work: Work, told: Told) -> Outcome:
+        def epoch_done(record: EpochRecord) -> None:
+            told(work.trial, record.epoch, _loss(record))
 
-            yield carry_out(work, self._rows(work.data), interrupts.check, epoch_done)
+        return carry_out(work, self._rows(work.data), interrupts.check, epoch_done)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     process: subprocess.Popen[bytes]
+    channel: socket.socket
+    python_path: str
+    was_kept: bool = False
     trial: int | None = None
     is_ready: bool = False
-    outgoing: deque[memoryview] = field(default_factory=deque)
+    outgoing: deque[tuple[memoryview, int | None]] = field(default_factory=deque)
     incoming: bytearray = field(default_factory=bytearray)
 
-    @property
-    def stdin(self) -> int:
-        assert self.process.stdin is not None
-        return self.process.stdin.fileno()
+    def send(self, message: bytes, file: int | None = None) -> None:
+        self.outgoing.append((memoryview(message), file))
 
-    @property
-    def stdout(self) -> int:
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+
+Start = Callable[[], _Worker]
+
+_kept: list[_Worker] = []
+"""Workers of the session's last query, which wait for the next one."""
 
 
 class Pool:
-    """Workers that are started together and end together, and this process beside them: it trains too, from the first
-    moment on, and looks after the others between its batches.
+    """Workers that are started together, and this process beside them: it trains too, from the first moment on, and
+    looks after the others between its batches.
     """
 
-    def __init__(self, rows: Callable[[int], RowBatches]) -> None:
+    def __init__(self, rows: Callable[[int], RowBatches], shared: Sequence[SharedRows], start: Start) -> None:
         self.workers: list[_Worker] = []
         self._rows = rows
-        self._next: deque[Work] = deque()
-        self._arrived: deque[Outcome] = deque()
+        self._shared = shared
+        self._start = start
         self._failure: WorkerFailed | None = None
         self._looked = 0.0
 
-    def run(self, trials: Sequence[tuple[int, Prepare]], told: Told) -> Iterator[Outcome | tuple[int, DelcError]]:
+    def run(self, feed: Feed, told: Told) -> None:
         """Carries out all work, one piece per process at a time."""
-        waiting = deque(trials)
-        while waiting or self._next or self._arrived or any(worker.trial is not None for worker in self.workers):
-            yield from self._prepare(waiting)
-            self._hand_out()
-            if self._next:
-                yield self._own(self._next.popleft(), told)
-            else:
-                self._exchange(told, WAIT_SECONDS)
+        while not feed.is_over:
+            feed.prepare(2 * len(self.workers) + 1)
+            self._hand_out(feed)
+            work = feed.next(in_pieces=True)
+            if work is not None:
+                feed.take(self._own(work, feed, told))
+            elif not feed.is_over:
+                self._exchange(feed, told, WAIT_SECONDS)
             if self._failure is not None:
                 raise self._failure
-            while self._arrived:
-                yield self._arrived.popleft()
+            feed.say()
 
-    def _prepare(self, waiting: deque[tuple[int, Prepare]]) -> Iterator[tuple[int, DelcError]]:
-        """Makes the next pieces of work ready, one for each process: none can be made in the midst of training."""
-        while waiting and len(self._next) <= len(self.workers):
-            number, prepare = waiting.popleft()
-            try:
-                self._next.append(prepare())
-            except DelcError as error:
-                yield number, error
-
-    def _hand_out(self) -> None:
+    def _hand_out(self, feed: Feed) -> None:
         """Gives work to those who have imported all that they need, and have none."""
         for worker in self.workers:
-            if self._next and worker.is_ready and worker.trial is None:
-                work = self._next.popleft()
+            if worker.is_ready and worker.trial is None:
+                work = feed.next(in_pieces=False)
+                if work is None:
+                    return
                 worker.trial = work.trial
-                worker.outgoing.append(memoryview(messages.work_message(work)))
+                worker.send(messages.work_message(work))
 
-    def _own(self, work: Work, told: Told) -> Outcome:
+    def _own(self, work: Work, feed: Feed, told: Told) -> Outcome:
         def poll() -> None:
             interrupts.check()
             if time.monotonic() - self._looked > LOOK_SECONDS:
-                self._look(told)
+                self._look(feed, told)
 
         def epoch_done(record: EpochRecord) -> None:
             told(work.trial, record.epoch, _loss(record))
 
         return carry_out(work, self._rows(work.data), poll, epoch_done)
 
-    def _look(self, told: Told) -> None:
+    def _look(self, feed: Feed, told: Told) -> None:
         """Passes on what there is; a failure of a worker is not one of the training that goes on here."""
         started = time.monotonic()
         try:
-            self._hand_out()
-            while self._exchange(told, 0) and time.monotonic() - started < LOOK_SECONDS:
-                pass
+            self._hand_out(feed)
+            while self._exchange(feed, told, 0) and time.monotonic() - started < LOOK_SECONDS:
+                self._hand_out(feed)
         except WorkerFailed as error:
             self._failure = error
         self._looked = time.monotonic()
 
-    def _exchange(self, told: Told, seconds: float) -> bool:
+    def _exchange(self, feed: Feed, told: Told, seconds: float) -> bool:
         """Waits so long for workers, and passes what there is in both directions; whether there was anything."""
         interrupts.check()
         with selectors.DefaultSelector() as selector:
             for worker in self.workers:
-                selector.register(worker.stdout, selectors.EVENT_READ, worker)
-                if worker.outgoing:
-                    selector.register(worker.stdin, selectors.EVENT_WRITE, worker)
+                writes = selectors.EVENT_WRITE if worker.outgoing else 0
+                selector.register(worker.channel, selectors.EVENT_READ | writes, worker)
             events = selector.select(seconds)
         interrupts.check()
-        for key, _ in events:
+        for key, happened in events:
             worker = key.data
-            if key.fd == worker.stdin:
-                _send(worker)
-            else:
-                _receive(worker)
-                self._arrived.extend(_outcomes(worker, told))
+            try:
+                if happened & selectors.EVENT_WRITE:
+                    _send(worker)
+                if happened & selectors.EVENT_READ:
+                    _receive(worker)
+            except WorkerFailed:
+                if not worker.was_kept or worker.is_ready:
+                    raise
+                self._replace(worker)  # it had waited long enough for this query
+            for outcome in _outcomes(worker, told):
+                feed.take(outcome)
         return bool(events)
 
-    def close(self) -> None:
+    def begin(self, processes: int, python_path: str) -> None:
+        """Takes workers that wait, starts those that are missing, and gives them the rows of the query."""
+        while len(self.workers) < processes - 1:
+            self.workers.append(_waiting(python_path) or self._start())
+            self._give_rows(self.workers[-1])
+
+    def _replace(self, worker: _Worker) -> None:
+        self.workers.remove(worker)
+        worker.end()
+        self.workers.append(self._start())
+        self._give_rows(self.workers[-1])
+
+    def _give_rows(self, worker: _Worker) -> None:
+        worker.is_ready = False
+        worker.send(messages.pack({"sort": "begin"}, {}))
+        for rows in self._shared:
+            worker.send(messages.pack({"sort": "rows", "layout": rows.layout}, {}), rows.fd)
+
+    def keep(self) -> None:
+        """Lets workers without work wait for the next query; they forget what they know of this one."""
+        for worker in self.workers:
+            if worker.is_ready and not worker.outgoing and not worker.incoming and worker.trial is None:
+                worker.was_kept = True
+                worker.send(messages.pack({"sort": "end"}, {}))
+                try:
+                    _send(worker)
+                except WorkerFailed:
+                    worker.end()
+                    continue
+                _kept.append(worker)
+            else:
+                worker.end()
+        self.workers.clear()
+
+    def end(self) -> None:
         """Ends all workers."""
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:
-            worker.process.wait()
-            for stream in (worker.process.stdin, worker.process.stdout):
-                if stream is not None:
-                    with suppress(BrokenPipeError):
-                        stream.close()
+            worker.end()
 
 
 @contextmanager
@@ -210,61 +265,71 @@ def pool(
     processes: int,
     shared: Sequence[SharedRows],
     rows: Callable[[int], RowBatches],
-    threads: int,
     python_path: str,
 ) -> Iterator[Pool]:
-    """So many processes that share rows, this one among them; the others end with the block, however it ends."""
+    """So many processes that share rows, this one among them, with one thread each. Workers end with the block where it
+    ends in an error.
+    """
     program = python_program()
     if program is None:
         raise WorkerFailed("no Python program to start workers with", hint="SET delc.trial_workers = 1.")
-    started = Pool(rows)
+    made = Pool(rows, shared, lambda: _start(program, python_path))
     try:
-        for _ in range(processes - 1):
-            started.workers.append(_start(program, shared, threads, python_path))
-        yield started
-    finally:
-        started.close()
+        made.begin(processes, python_path)
+        yield made
+    except BaseException:
+        made.end()
+        raise
+    made.keep()
 
 
-def _start(program: str, rows: Sequence[SharedRows], threads: int, python_path: str) -> _Worker:
+def _waiting(python_path: str) -> _Worker | None:
+    """A worker that waits; those that wait no longer are forgotten."""
+    while _kept:
+        worker = _kept.pop()
+        if worker.process.poll() is None and worker.python_path == python_path and not worker.outgoing:
+            return worker
+        worker.end()
+    return None
+
+
+def _start(program: str, python_path: str) -> _Worker:
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [program, "-I", "-c", _PROGRAM, python_path, str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        cwd="/",
-        close_fds=True,
-        pass_fds=[each.fd for each in rows],
-        bufsize=0,
-    )
-    worker = _Worker(process)
-    for pipe in (worker.stdin, worker.stdout):
-        os.set_blocking(pipe, False)
-        with suppress(OSError):  # a limit of the system may allow only small ones
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIECE)
-    description = {"threads": threads, "rows": [{"fd": each.fd, "layout": each.layout} for each in rows]}
-    worker.outgoing.append(memoryview(messages.pack(description, {})))
-    return worker
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with theirs:
+        process = subprocess.Popen(
+            [program, "-I", "-c", _PROGRAM, python_path, str(os.getpid())],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            cwd="/",
+            close_fds=True,
+        )
+    ours.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)
+    return _Worker(process, ours, python_path)
 
 
 def _send(worker: _Worker) -> None:
-    piece = worker.outgoing.popleft()
+    piece, file = worker.outgoing.popleft()
     try:
-        sent = os.write(worker.stdin, piece[:PIECE])
+        sent = socket.send_fds(worker.channel, [piece[:PIECE]], [] if file is None else [file])
     except BlockingIOError:
-        sent = 0
-    except BrokenPipeError:
+        worker.outgoing.appendleft((piece, file))
+        return
+    except (BrokenPipeError, ConnectionResetError):
         raise _ended(worker) from None
     if sent < len(piece):
-        worker.outgoing.appendleft(piece[sent:])
+        worker.outgoing.appendleft((piece[sent:], None))
 
 
 def _receive(worker: _Worker) -> None:
     try:
-        piece = os.read(worker.stdout, PIECE)
+        piece = worker.channel.recv(PIECE)
     except BlockingIOError:
         return
+    except ConnectionResetError:
+        piece = b""
     if not piece:
         raise _ended(worker)
     worker.incoming += piece

@@ -1,0 +1,154 @@
+"""What evaluate is about to try: the trials, their rows, when they are stopped, and in how many processes they run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from delc.dql import configs, sampling
+from delc.dql.configs import Config
+from delc.dql.halving import Rung, rungs, total_iterations
+from delc.dql.making import title_of
+from delc.dql.problems import TooLarge, problem, unknown_name
+from delc.dql.sampling import MOST_TRIALS, Space
+from delc.dql.selecting import matching
+from delc.dql.settings import settings
+from delc.dql.sources import range_of
+from delc.dql.syntax import Evaluate, Keep
+from delc.dql.trial_data import RowStore, TrialRows
+from delc.dql.trials import Trial
+from delc.dql.work import LOSSES, Goal
+from delc.dql.workers import python_program
+from delc.models import versions
+from delc.models.versions import ModelVersion
+from delc.server import interrupts
+from delc.server import settings as server_settings
+
+if TYPE_CHECKING:
+    from delc.dql.execution import Execution
+
+METRIC_OF_TASK = {"classification": "accuracy", "multilabel": "f1", "regression": "r2"}
+
+SECONDS_TO_START = 4.0
+"""Less work than this is done in the caller's process: workers import torch first."""
+
+FLOPS_PER_SECOND = 4e9
+SECONDS_PER_BATCH = 0.0012
+"""What a batch of a small network takes on one processor, whatever it computes."""
+
+SECONDS_PER_EPOCH = 0.001
+
+WORKER_BYTES = 300 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be tried, and how."""
+
+    config: Config
+    space: Space
+    trials: list[Trial]
+    rungs: list[Rung]
+    goal: Goal | None
+    metric: str
+    iterations: int
+    rows: RowStore
+    workers: int
+    why_own: str | None
+
+    def rows_of(self, trial: Trial) -> TrialRows:
+        """The rows of a trial."""
+        return self.rows.rows(trial.source, trial.settings.dataset)
+
+    @property
+    def seconds_per_iteration(self) -> float:
+        """A guess, from sizes alone."""
+        return estimated_seconds(self.trials, self.rows, self.rungs) / max(total_iterations(self.rungs), 1)
+
+    @property
+    def least_is_best(self) -> bool:
+        """Whether less of the metric is better."""
+        return self.metric in LOSSES
+
+
+def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
+    """Everything that is decided before the first trial begins."""
+    config = configs.load(query.config)
+    varied = sampling.space(query.vary, config)
+    source = range_of(query.source, chain)
+    found = [versions.resolve(title_of(each)) for each in matching(source.variable, source, None, execution.made)]
+    metric = query.keep.metric if query.keep is not None else "loss"
+    iterations = (query.keep.iterations if query.keep is not None else None) or config.epochs
+    wanted = sampling.count(varied, config) * len(found)
+    if wanted > MOST_TRIALS:
+        raise problem(
+            query.place,
+            f"the query has {wanted} trials; allowed are {MOST_TRIALS}",
+            hint='Set "trials" in "search" of the configuration: that many points are drawn at random.',
+            kind=TooLarge,
+        )
+    trials: list[Trial] = []
+    rows = RowStore(execution.watch)
+    for version in found:
+        _check_metric(query.keep, version)
+        for point in sampling.points(varied, config, execution.seed):
+            chosen = settings(config, point, iterations, execution.seed)
+            trials.append(Trial(len(trials) + 1, version, chosen, metric=metric))
+    for trial in trials:
+        interrupts.check()
+        rows.rows(trial.source, trial.settings.dataset)
+    goal, steps = _stopping(query.keep, config, len(trials), iterations)
+    workers, why = _workers(trials, rows, steps, execution)
+    return Plan(config, varied, trials, steps, goal, metric, iterations, rows, workers, why)
+
+
+def _workers(trials: list[Trial], rows: RowStore, steps: list[Rung], execution: Execution) -> tuple[int, str | None]:
+    """How many trials run at a time; where it is one, why they run in the caller's own process."""
+    wanted = min(server_settings.trial_workers(), len(trials))
+    if wanted <= 1:
+        return 1, "there is one trial" if len(trials) <= 1 else "delc.trial_workers, or the processors, are 1"
+    if not all(each.in_memory for each in rows.all):
+        return 1, "the rows do not fit into memory, and are read anew in every epoch"
+    if python_program() is None:
+        return 1, "there is no Python program to start others with"
+    seconds = estimated_seconds(trials, rows, steps)
+    if seconds < SECONDS_TO_START:
+        return 1, f"the work is short (about {seconds:.1f} s), and starting others takes longer"
+    room = execution.watch.limit_bytes // WORKER_BYTES
+    if room < 2:
+        return 1, "delc.memory_limit has no room for others"
+    return int(min(wanted, room)), None
+
+
+def estimated_seconds(trials: list[Trial], rows: RowStore, steps: list[Rung]) -> float:
+    """A guess, from sizes alone, at the seconds that all trials take on one processor."""
+    if not trials:
+        return 0.0
+    total = 0.0
+    for trial in trials:
+        train = rows.rows(trial.source, trial.settings.dataset).prepared.train
+        batch = int(trial.settings.options.get("batch_size", 128) or 128)
+        operations = 6.0 * trial.source.parameters * train.rows
+        batches = math.ceil(train.rows / max(batch, 1))
+        total += operations / FLOPS_PER_SECOND + batches * SECONDS_PER_BATCH + SECONDS_PER_EPOCH
+    return total / len(trials) * total_iterations(steps)
+
+
+def _stopping(keep: Keep | None, config: Config, trials: int, iterations: int) -> tuple[Goal | None, list[Rung]]:
+    if keep is not None and keep.top is None:
+        assert keep.comparison is not None
+        assert keep.threshold is not None
+        return Goal(keep.metric, keep.comparison, keep.threshold), [Rung(trials, iterations, trials)]
+    top = trials if keep is None or keep.top is None else min(keep.top, trials)
+    if config.search.stopping == "none" or top == trials:
+        return None, [Rung(trials, iterations, top)]
+    return None, rungs(trials, top, iterations, config.search.reduction, config.search.least_iterations)
+
+
+def _check_metric(keep: Keep | None, version: ModelVersion) -> None:
+    if keep is None:
+        return
+    known = (*LOSSES, METRIC_OF_TASK[version.task])
+    if keep.metric not in known:
+        raise unknown_name(keep.place, f"metric of trainings for {version.task}", keep.metric, known)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from support.cluster import Connection
 from support.models import numbers
 from support.workplace import failure, message, rows, value
 
 Ask = Callable[..., list[dict[str, Any]]]
+
+LABEL = "3"
 
 RESIDUAL = """[
     {"kind": "conv2d", "name": "stem", "out_channels": 4, "kernel_size": 3, "padding": 1},
@@ -127,14 +130,18 @@ def test_a_slice_takes_the_branches_that_its_output_needs(ask: Ask, work: Connec
     assert [line.split()[0] for line in kinds(work, inner["version_id"])] == ["conv1", "relu1", "conv2", "sum", "pool"]
 
 
-def test_a_branch_around_the_beginning_of_a_slice_is_refused(work: Connection) -> None:
+def test_a_slice_that_begins_inside_a_branch_reads_the_arrays_of_both(ask: Ask, work: Connection) -> None:
     train_residual(work)
-    error = failure(
-        work,
-        'SELECT delc.dql(\'slice s from m where m.name = "residual"'
-        ' mutate s.input = m["conv2"] and s.output = m["pool"]\')',
-    )
-    assert 'the slice needs the network\'s input "input" besides the output of "relu1"' in message(error)
+    (made,) = ask('slice s from m where m.name = "residual" mutate s.input = m["conv2"] and s.output = m["fc"]')
+    assert [line.split()[0] for line in kinds(work, made["version_id"])][:2] == ["conv2", "sum"]
+    assert "its inputs are the output of stem, [4, 8, 8], the output of relu1, [4, 8, 8]" in made["detail"]
+    arrays = ", ".join(f"delc.embed('residual', pixels, layer => '{layer}')::real[] AS {layer}"
+                       for layer in ("stem", "relu1"))  # fmt: skip
+    work.execute(f"CREATE TEMPORARY TABLE arriving AS SELECT id, {arrays} FROM digits WHERE id < 20".encode())
+    probability = "SELECT array_agg(delc.predict_probability(%s, {given}, %s) ORDER BY id) FROM {rows} AS r"
+    whole = value(work, probability.format(given="r.pixels", rows="digits") + " WHERE id < 20", "residual", LABEL)
+    sliced = value(work, probability.format(given="r", rows="arriving"), made["model"], LABEL)
+    assert sliced == pytest.approx(whole, rel=1e-5)
 
 
 def test_networks_are_checked_before_anything_is_stored(work: Connection) -> None:

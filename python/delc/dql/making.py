@@ -15,7 +15,7 @@ from delc.dql.sources import Made, range_of
 from delc.dql.surgery import NewLayer
 from delc.dql.syntax import Change, Construct, Literal, Slice
 from delc.dql.templates import Wanted, layer_of, read_template
-from delc.exchange.interface import Description, array_of_shape, target_of
+from delc.exchange.interface import Description, array_of_shape, features_of_inputs, target_of
 from delc.features import FittedFeatures, FittedTarget
 from delc.features.fitted_target import target_from_json
 from delc.log.runs import Run
@@ -26,8 +26,11 @@ from delc.models.versions import ModelVersion
 from delc.networks import Network, layer_giving_outputs, resolve
 from delc.networks.graph import INPUT, RESERVED
 from delc.networks.joining import free_name
+from delc.networks.kinds import TOKENS, Value
+from delc.networks.resolution import ResolvedNetwork
 from delc.server import interrupts, progress, queries
 from delc.server.errors import DelcError, InvalidParameter
+from delc.server.inputs import InputDtype, InputSpec
 from delc.server.memory import MemoryWatch
 
 SLICED, CONSTRUCTED = "sliced", "constructed"
@@ -189,10 +192,9 @@ def _slice_draft(query: Slice, version: ModelVersion, network: Network, part: su
     features = FittedFeatures.from_json(version.features)
     known = resolve(network, features.input_specs())
     changes = [f"without {', '.join(part.dropped)}" if part.dropped else "the whole network"]
-    if part.source is not None:
-        shape = known.values[part.source].shape
-        features = array_of_shape(INPUT, shape)
-        changes.append(f"its input is the output of {part.source}, {list(shape)}")
+    if part.arrays:
+        features = _features_of_arrays(known, part)
+        changes.append(_arrays_in_words(known, part))
     target = target_from_json(version.target)
     sliced = part.network
     if not _gives_the_outputs(network, end):
@@ -206,8 +208,30 @@ def _slice_draft(query: Slice, version: ModelVersion, network: Network, part: su
         changes.append(f"its outputs are the {outputs} numbers of {end}")
     resolve(sliced, features.input_specs(), target.outputs)
     name = new_name(query.name, query.variable, version)
-    keeps_data = part.source is None and _gives_the_outputs(network, end)
+    keeps_data = not part.arrays and _gives_the_outputs(network, end)
     return Draft(version, name, SLICED, sliced, features, target, tuple(changes), keeps_data)
+
+
+def _features_of_arrays(known: ResolvedNetwork, part: surgery.Cut) -> FittedFeatures:
+    """What arrives where the part begins, as arrays that go in as they are."""
+    arriving = {name: known.values[what] for name, what in part.reads.items()}
+    if list(part.reads) == [INPUT]:
+        return array_of_shape(INPUT, arriving[INPUT].shape)
+    return features_of_inputs(
+        {name: InputSpec(value.shape, _dtype(value), value.categories) for name, value in arriving.items()}
+    )
+
+
+def _dtype(value: Value) -> InputDtype:
+    return "int64" if value.dtype == TOKENS else "float32"
+
+
+def _arrays_in_words(known: ResolvedNetwork, part: surgery.Cut) -> str:
+    shapes = [f"{what}, {list(known.values[what].shape)}" for what in part.arrays]
+    if not part.inputs and len(shapes) == 1:
+        return f"its input is the output of {shapes[0]}"
+    own = [f"the network's {name}" for name in part.inputs]
+    return f"its inputs are {', '.join([*own, *(f'the output of {shape}' for shape in shapes)])}"
 
 
 def _gives_the_outputs(network: Network, end: str) -> bool:

@@ -77,61 +77,54 @@ def replace(network: Network, node: str, layer: NewLayer) -> Network:
 
 @dataclass(frozen=True)
 class Cut:
-    """A part of a network. ``source`` is the layer whose output it reads as "input"; None where it reads the inputs of
-    the whole network. ``dropped`` are the layers that are not in it.
+    """A part of a network. ``arrays`` are the layers before it whose outputs it reads: one of them alone as "input",
+    otherwise each by its name; ``inputs`` are those of the whole network's inputs that it reads. ``dropped`` are the
+    layers that are not in it.
     """
 
     network: Network
-    source: str | None
+    arrays: tuple[str, ...]
+    inputs: tuple[str, ...]
     dropped: tuple[str, ...]
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Its inputs → what of the whole network arrives there."""
+        if self.arrays and not self.inputs and len(self.arrays) == 1:
+            return {INPUT: self.arrays[0]}
+        return {name: name for name in (*self.inputs, *self.arrays)}
 
 
 def cut(network: Network, starts: Sequence[str], end: str) -> Cut:
-    """Every layer on a path from one of ``starts`` to ``end``, and those that they need besides."""
+    """Every layer on a path from one of ``starts`` to ``end``, and the branches beside them that ``end`` needs.
+
+    What lies before ``starts`` is cut off, also where a branch leads from there around them: its output is then one
+    more array that the part reads.
+    """
     needed = network.ancestors(end)
     reached = _descendants(network, starts) & needed
     if not reached:
         names = ", ".join(f'"{name}"' for name in starts)
         raise InvalidParameter(f'no path leads from {names} to "{end}"', hint="Swap input and output?")
-    source = _source(network, starts)
-    part = set(reached)
+    before = {name for start in starts for name in network.ancestors(start)} - reached
+    part, read = set(reached), set()
     waiting = [name for layer in reached for name in network.layer(layer).inputs]
     while waiting:
         name = waiting.pop()
-        if name == source or name in part:
-            continue
-        if name not in network:
-            if source is not None:
-                raise _reads_both(network, name, source)
-            continue
-        part.add(name)
-        waiting += network.layer(name).inputs
+        if name in before or name not in network:
+            read.add(name)
+        elif name not in part:
+            part.add(name)
+            waiting += network.layer(name).inputs
     entries = {name: entry for name, entry in open_entries(network).items() if name in part}
-    if source is not None:
-        _redirect(entries, source, [INPUT])
-    return Cut(_network(entries), source, tuple(name for name in network.names if name not in part))
-
-
-def _source(network: Network, starts: Sequence[str]) -> str | None:
-    sources = {source for start in starts for source in network.layer(start).inputs if source not in starts}
-    inside = sorted(source for source in sources if source in network)
-    if not inside:
-        return None
-    if len(sources) > 1:
-        names = ", ".join(f'"{name}"' for name in sorted(sources))
-        raise InvalidParameter(
-            f"the slice would read {len(sources)} layers, {names}, but it has one input",
-            hint="Let it begin at one layer, before which the network has not branched.",
-        )
-    return inside[0]
-
-
-def _reads_both(network: Network, name: str, source: str) -> InvalidParameter:
-    return InvalidParameter(
-        f'the slice needs the network\'s input "{name}" besides the output of "{source}"',
-        detail="A branch leads around the layer at which it begins.",
-        hint=f'Let it begin at "{network.layers[0].name}", or after the branches have come together.',
-    )
+    arrays = tuple(name for name in network.names if name in read)
+    inputs = tuple(name for name in network.inputs if name in read)
+    dropped = tuple(name for name in network.names if name not in part)
+    result = Cut(_network(entries), arrays, inputs, dropped)
+    if INPUT in result.reads and arrays:
+        _redirect(entries, arrays[0], [INPUT])
+        return Cut(_network(entries), arrays, inputs, dropped)
+    return result
 
 
 def _descendants(network: Network, starts: Sequence[str]) -> set[str]:

@@ -58,6 +58,14 @@ AS 'MODULE_PATHNAME', 'delc_same_images';
 COMMENT ON FUNCTION delc.same_images("any") IS
 'Whether the first value is stored like the second, the third like the fourth, and so on, byte by byte; NULL is like NULL alone.';
 
+CREATE FUNCTION delc.match_rows(source text, stored text, keys integer[], stored_rows bigint) RETURNS SETOF record
+LANGUAGE c STRICT VOLATILE ROWS 100000
+AS 'MODULE_PATHNAME', 'delc_match_rows';
+COMMENT ON FUNCTION delc.match_rows(text, text, integer[], bigint) IS
+$comment$The rows of the query source that are not alike among those of the query stored, and the stored rows whose keys the source lacks.
+
+stored: its columns are delc_row, delc_version and delc_split, and then those of source, of which keys gives the positions of the key, from 1; for these, equal values must have the same image. stored_rows: how many rows it will have, about. The result has the columns of source and four more: true for a row of source, whether its key was there before, and delc_row and delc_split of the stored row with its key. Commits use it.$comment$;
+
 -- Owns the tables with the rows and has no other rights: what a type's own functions do when such a table is analysed, they do without any.
 DO $$
 BEGIN

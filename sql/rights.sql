@@ -84,6 +84,7 @@ TO delc_trainer;
 REVOKE EXECUTE ON FUNCTION
     delc.create_dataset,
     delc.commit_dataset,
+    delc.match_rows,
     delc.branch_dataset,
     delc.tag_dataset,
     delc.drop_dataset_ref,
@@ -103,6 +104,7 @@ FROM delc_user;
 GRANT EXECUTE ON FUNCTION
     delc.create_dataset,
     delc.commit_dataset,
+    delc.match_rows,
     delc.branch_dataset,
     delc.tag_dataset,
     delc.drop_dataset_ref,

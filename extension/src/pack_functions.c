@@ -8,9 +8,9 @@
  */
 #include "pack.h"
 
-#include "executor/spi.h"
 #include "lib/ilist.h"
 #include "materialize.h"
+#include "plain_select.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -78,36 +78,6 @@ require_packer(const char *portal_name)
 
 /* ---- queries ---- */
 
-/*
- * Only a SELECT that changes nothing: PostgreSQL runs every other command to
- * its end at the first fetch and then frees what lives with its portal, the
- * packer included.
- */
-static bool
-is_plain_select(SPIPlanPtr plan)
-{
-	List	   *sources = SPI_plan_get_plan_sources(plan);
-
-	return list_length(sources) == 1 &&
-		ChoosePortalStrategy(((CachedPlanSource *) linitial(sources))->query_list) == PORTAL_ONE_SELECT;
-}
-
-static SPIPlanPtr
-prepare_query(const char *query)
-{
-	SPIPlanPtr	plan = SPI_prepare(query, 0, NULL);
-
-	if (plan == NULL)
-		elog(ERROR, "could not prepare the query: %s", SPI_result_code_string(SPI_result));
-	if (!is_plain_select(plan))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the query does not return rows, or does more than that"),
-				 errdetail("Query: %s", query),
-				 errhint("Give one SELECT, VALUES or TABLE command that changes nothing.")));
-	return plan;
-}
-
 PG_FUNCTION_INFO_V1(delc_describe_query);
 
 /* The names and types (of domains, the base type) of a query's columns; the query is not run. */
@@ -119,7 +89,7 @@ delc_describe_query(PG_FUNCTION_ARGS)
 	CachedPlanSource *source;
 
 	SPI_connect();
-	source = linitial(SPI_plan_get_plan_sources(prepare_query(query)));
+	source = linitial(SPI_plan_get_plan_sources(delc_prepare_select(query, 0)));
 	for (int i = 0; i < source->resultDesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(source->resultDesc, i);
@@ -155,7 +125,7 @@ delc_pack_open(PG_FUNCTION_ARGS)
 	pack_layout_from_arguments(&layout, PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2),
 							   PG_GETARG_ARRAYTYPE_P(3), PG_GETARG_ARRAYTYPE_P(4));
 	SPI_connect();
-	portal = SPI_cursor_open(NULL, prepare_query(query), NULL, NULL, false);
+	portal = SPI_cursor_open(NULL, delc_prepare_select(query, 0), NULL, NULL, false);
 	remember_packer(portal, packer_create(portal->portalContext, portal->tupDesc, &layout, batch_size));
 	SPI_finish();
 

@@ -1,7 +1,7 @@
 """Comparing rows with a version, in one statement: which are new, changed or gone, and storing them as a new version.
 
-Rows are matched by key and compared by their stored form. The source is read once. A changed row is stored as a new
-one, in the split of its predecessor, which the version leaves out.
+Rows are matched by key, in a join or by digests, and compared by their stored form. The source is read once. A changed
+row is stored as a new one, in the split of its predecessor, which the version leaves out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from delc.datasets import images
 from delc.datasets.columns import SourceColumn
 from delc.datasets.definition import Definition
 from delc.datasets.fill import insert_parts, row_order, split_letter
+from delc.datasets.matching import can_match, matched_rows
 from delc.datasets.order import order_hash
 from delc.datasets.reading import StoredColumn, StoredRows, reading_query, remove_rows
 from delc.datasets.splits import SPLITS, Existing
@@ -47,16 +48,14 @@ class Change:
 def store_difference(latest: DatasetVersion, change: Change, number: int, last_row: int) -> str:
     """SQL that stores what ``change`` makes of ``latest`` as version ``number``, with row numbers after ``last_row``.
 
-    It gives rows (what, split, rows): what is 'added', 'removed', 'new' (added under a new key), and 'source' with the
-    number of all rows of the source where that is needed. Columns of ``latest`` are those of the new version.
+    It gives rows (what, split, rows): what is 'added', 'removed', 'new' (added under a new key), and where keys of the
+    source may be repeated, 'source' with the number of all its rows or 'repeated' with those whose keys came before.
+    Columns of ``latest`` are those of the new version.
     """
-    # A source whose keys are sure is not counted, so nothing has to be kept of it.
-    kept = "MATERIALIZED" if change.counts_source else "NOT MATERIALIZED"
     definition = change.definition
-    steps = [
-        f"delc_source AS {kept} (SELECT source.*, true AS delc_here FROM (\n{definition.source.query}\n) AS source)",
-        f"delc_latest AS NOT MATERIALIZED ({_latest(latest, definition)})",
-        f"delc_difference AS MATERIALIZED ({_difference(change)})",
+    by_digest = change.scope == "all" and change.given is None and can_match(latest, definition)
+    steps = _matched(latest, change) if by_digest else _joined(latest, change)
+    steps += [
         f"delc_removed AS ({remove_rows(latest.dataset_id, number, _OLD_ROWS)})",
         f"delc_existing AS ({_existing(latest, definition)})",
         f"delc_added AS MATERIALIZED ({_added(change, number, last_row)})",
@@ -64,7 +63,10 @@ def store_difference(latest: DatasetVersion, change: Change, number: int, last_r
     columns = latest.stored_columns([column.name for column in definition.columns])
     inserts = insert_parts(latest.dataset_id, columns, "delc_added")
     steps += [f"delc_part{part} AS ({insert})" for part, insert in enumerate(inserts, 1)]
-    return f"WITH {', '.join(steps)} {_REPORT}{_REPORT_SOURCE if change.counts_source else ''}"
+    report = [_REPORT]
+    if change.counts_source:
+        report.append(_REPORT_REPEATED if by_digest else _REPORT_SOURCE)
+    return f"WITH {', '.join(steps)} {' UNION ALL '.join(report)}"
 
 
 def matching_keys(latest: DatasetVersion, change: Change, *, known: bool) -> str:
@@ -101,6 +103,29 @@ def rows_after(stored: StoredRows, columns: Sequence[StoredColumn], last_row: in
 
 def _latest(latest: DatasetVersion, definition: Definition) -> str:
     return latest.rows_query([column.name for column in definition.columns])
+
+
+def _joined(latest: DatasetVersion, change: Change) -> list[str]:
+    """The steps that find what differs by joining the source with the stored rows, for keys of any type."""
+    # A source whose keys are sure is not counted, so nothing has to be kept of it.
+    kept = "MATERIALIZED" if change.counts_source else "NOT MATERIALIZED"
+    source = change.definition.source.query
+    return [
+        f"delc_source AS {kept} (SELECT source.*, true AS delc_here FROM (\n{source}\n) AS source)",
+        f"delc_latest AS NOT MATERIALIZED ({_latest(latest, change.definition)})",
+        f"delc_difference AS MATERIALIZED ({_difference(change)})",
+    ]
+
+
+def _matched(latest: DatasetVersion, change: Change) -> list[str]:
+    """The same by digests."""
+    definition = change.definition
+    rows = matched_rows(latest, definition, has_split=change.has_split)
+    if definition.stratum is not None:
+        strata = latest.rows_query([definition.stratum.name], ["delc_row"])
+        rows += f" LEFT JOIN ({strata}) AS delc_latest ON delc_latest.delc_row = delc_matched.delc_old_row"
+    stratum = _stratum("delc_latest", definition)
+    return [f"delc_difference AS MATERIALIZED (SELECT delc_matched.*, {stratum} AS delc_old_stratum FROM {rows})"]
 
 
 def _difference(change: Change) -> str:
@@ -251,4 +276,5 @@ _REPORT = """
     UNION ALL
     SELECT 'new', '', pg_catalog.count(*) FROM delc_added WHERE delc_old_row IS NULL
 """
-_REPORT_SOURCE = "UNION ALL SELECT 'source', '', pg_catalog.count(*) FROM delc_source"
+_REPORT_SOURCE = "SELECT 'source', '', pg_catalog.count(*) FROM delc_source"
+_REPORT_REPEATED = "SELECT 'repeated', '', pg_catalog.count(*) FROM delc_difference WHERE delc_repeated"

@@ -161,9 +161,9 @@ def record(run: Run, target: Target, shape: DatasetVersion, counts: catalog.Coun
 
 
 def _store_difference(target: Target, shaped: DatasetVersion, change: Change) -> dict[str, dict[str, int]]:
-    """Inserts what differs. What there was: {"added", "removed", "new", "source": {split: rows}}."""
+    """Inserts what differs. What there was: {"added", "removed", "new", "source", "repeated": {split: rows}}."""
     text = difference.store_difference(shaped, change, target.number, target.last_row)
-    found: dict[str, dict[str, int]] = {"added": {}, "removed": {}, "new": {}, "source": {}}
+    found: dict[str, dict[str, int]] = {"added": {}, "removed": {}, "new": {}, "source": {}, "repeated": {}}
     for row in queries.rows(text):
         found[row["what"]][row["split"]] = row["rows"]
     return found
@@ -188,7 +188,8 @@ def _check(
 ) -> None:
     """Errors for NULL and repeated keys and for splits that are none.
 
-    Repeated keys whose rows equal a stored one show in the number of rows that the source gave.
+    Repeated keys whose rows equal a stored one are not among the added: they show in the number of rows that the source
+    gave, or were counted.
     """
     latest, defined = target.latest, change.definition
     added = replace(shaped.stored, numbers=[target.number], has_removals=False)
@@ -198,12 +199,12 @@ def _check(
     if defined.keys_are_sure:
         return
     checks.check_keys(rows, defined.keys, latest.name, given=change.scope != "all")
-    source_rows = found["source"].get("")
-    if change.counts_source and counts.rows != source_rows:
+    repeated = found["repeated"].get("", 0)
+    if change.counts_source and (repeated > 0 or counts.rows != found["source"].get("", counts.rows)):
         source = f"(\n{defined.source.query}\n) AS r"
         error = checks.find_repeated_key(source, defined.keys, latest.name)
         raise error or WrongState(
-            f'the source of data set "{latest.name}" gave {source_rows} rows with {counts.rows} different keys',
+            f'the source of data set "{latest.name}" gave the same key twice, and not when it was read again',
             hint="Leave repeated keys out with a query as the source.",
         )
 

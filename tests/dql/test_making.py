@@ -28,10 +28,14 @@ RESIDUAL = """[
 
 
 def train_residual(work: Connection) -> None:
+    train_network(work, "residual", RESIDUAL)
+
+
+def train_network(work: Connection, name: str, network: str) -> None:
     work.execute(
-        "SELECT delc.train('residual', 'digits', network => %s, epochs => 1,"
+        "SELECT delc.train(%s, 'digits', network => %s, epochs => 1,"
         ' features => \'{"pixels": {"kind": "array", "shape": [1, 8, 8]}}\')',
-        [RESIDUAL],
+        [name, network],
     )
 
 
@@ -93,7 +97,81 @@ def test_deleting_an_edge_into_a_sum_leaves_the_other_one(ask: Ask, work: Connec
     train_residual(work)
     (made,) = ask('construct plain from m where m.name = "residual" mutate m["stem"].delete = ADD')
     assert "sum add" not in kinds(work, made["version_id"])
-    assert made["detail"].startswith("without the edge from stem to sum; weights kept: stem, conv1, conv2, fc")
+    assert made["detail"] == (
+        "without the edge from stem to sum, and so without sum; weights kept: stem, conv1, conv2, fc"
+    )
+
+
+def test_layers_that_lead_nowhere_go_with_the_edge_through_joins(ask: Ask, work: Connection) -> None:
+    branched = """[
+        {"kind": "conv2d", "name": "stem", "out_channels": 4, "kernel_size": 3, "padding": 1},
+        {"kind": "conv2d", "name": "a1", "out_channels": 4, "kernel_size": 3, "padding": 1, "inputs": ["stem"]},
+        {"kind": "relu", "name": "a2", "inputs": ["a1"]},
+        {"kind": "conv2d", "name": "b1", "out_channels": 4, "kernel_size": 1, "inputs": ["stem"]},
+        {"kind": "add", "name": "sum", "inputs": ["a2", "b1"]},
+        {"kind": "concat", "name": "cat", "inputs": ["sum", "stem"]},
+        {"kind": "flatten", "name": "flat", "inputs": ["cat"]},
+        {"kind": "linear", "name": "fc", "inputs": ["flat"]}
+    ]"""
+    train_network(work, "branched", branched)
+    (bare,) = ask('construct n from m where m.name = "branched" mutate m["sum"].delete = CONCAT')
+    assert kinds(work, bare["version_id"]) == ["stem conv2d", "flat flatten", "fc linear"]
+    assert bare["detail"].startswith("without the edge from sum to cat, and so without a1, a2, b1, sum, cat; re-init")
+    (half,) = ask('construct n from m where m.name = "branched" mutate m["a2"].delete = ADD')
+    assert half["detail"].startswith("without the edge from a2 to sum, and so without a1, a2, sum; weights kept: stem")
+
+
+def test_a_sum_that_ends_the_network_leaves_its_other_input_as_the_end(ask: Ask, work: Connection) -> None:
+    two = """[
+        {"kind": "flatten", "name": "flat"},
+        {"kind": "linear", "name": "a", "out_features": 4, "inputs": ["flat"]},
+        {"kind": "linear", "name": "b", "out_features": 4, "inputs": ["flat"]},
+        {"kind": "add", "name": "sum", "inputs": ["a", "b"]}
+    ]"""
+    train_network(work, "two", two)
+    (made,) = ask('construct n from m where m.name = "two" mutate m["a"].delete = ADD')
+    assert kinds(work, made["version_id"]) == ["flat flatten", "b linear"]
+
+
+def test_a_layer_that_is_put_in_takes_no_weights_of_one_that_went(ask: Ask, work: Connection) -> None:
+    before = numbers(work, "alexnet_2@1")["conv3.weight"]
+    (moved,) = ask(
+        'construct n from m where m.name = "alexnet_2" mutate m["conv3"].delete'
+        ' and m["pool2"].insert = CONV("conv3", out_channels = 4, kernel_size = 3, padding = 1)'
+    )
+    assert "re-initialised: conv3" in moved["detail"]
+    assert not np.array_equal(before, numbers(work, moved["model"])["conv3.weight"])
+    (dilated,) = ask(
+        'construct n from m where m.name = "alexnet_2"'
+        ' mutate m["conv3"].replace = CONV(out_channels = 4, kernel_size = 3, padding = 2, dilation = 2)'
+    )
+    assert "re-initialised: conv3" in dilated["detail"]
+
+
+def test_changes_see_what_earlier_ones_have_made(ask: Ask, work: Connection) -> None:
+    (made,) = ask(
+        'construct n from m where m.name = "alexnet_1" mutate m["conv1"].insert = BATCH_NORM("l")'
+        ' and m["l"].insert = RELU("m") and m["conv1"].next.next.insert = TANH("t") and m["m"].replace = GELU'
+    )
+    assert kinds(work, made["version_id"])[:4] == ["conv1 conv2d", "l batch_norm2d", "m gelu", "t tanh"]
+
+
+def test_where_conditions_choose_no_layers_that_were_put_in(ask: Ask) -> None:
+    (made,) = ask(
+        'construct n from m where m.name = "alexnet_1" and m["conv*"].kernel_size = 3'
+        ' mutate m["conv1"].insert = BATCH_NORM("conv_norm") and m["conv*"].insert = RELU'
+    )
+    assert [part.split(" after ")[1] for part in made["detail"].split("; ") if "relu" in part] == [
+        "conv1",
+        "conv2",
+        "conv3",
+    ]
+
+
+def test_names_of_models_are_taken_as_they_are(ask: Ask, work: Connection) -> None:
+    work.execute("SELECT delc.copy_model('alexnet_1', 'a$version')")
+    (made,) = ask('construct n from m where m.name = "a$version" mutate m["relu2"].delete as "$name $version"')
+    assert made["model"] == "a$version 1@1"
 
 
 def test_conditions_choose_the_nodes_of_mutate_one_by_one(ask: Ask) -> None:

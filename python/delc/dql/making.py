@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from delc.dql import surgery
 from delc.dql.carrying import Carried, carry
 from delc.dql.problems import Place, QueryError, problem
-from delc.dql.selecting import matching, nodes
+from delc.dql.selecting import is_named, matching, nodes
 from delc.dql.selectors import fill, read_selector
 from delc.dql.sources import Made, range_of
 from delc.dql.surgery import NewLayer
-from delc.dql.syntax import Change, Construct, Literal, Slice
+from delc.dql.syntax import Change, Construct, Literal, Node, Slice
 from delc.dql.templates import Wanted, layer_of, read_template
 from delc.exchange.interface import Description, array_of_shape, features_of_inputs, target_of
 from delc.features import FittedFeatures, FittedTarget
@@ -38,7 +39,9 @@ SLICED, CONSTRUCTED = "sliced", "constructed"
 
 @dataclass(frozen=True)
 class Draft:
-    """A network that a query makes of a version, checked and not yet stored."""
+    """A network that a query makes of a version, checked and not yet stored. ``put_in`` are layers that take no weights
+    from the version, whatever its layers are called.
+    """
 
     source: ModelVersion
     name: str
@@ -48,6 +51,7 @@ class Draft:
     target: FittedTarget
     changes: tuple[str, ...]
     keeps_data: bool
+    put_in: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> int | None:
@@ -90,7 +94,9 @@ def store(run: Run, draft: Draft, text: str, seed: int, watch: MemoryWatch) -> N
     name = deriving.check_new_name(draft.name, "dql")
     run.add_input(model_version_id=draft.source.id)
     try:
-        carried = carry(draft.network, draft.source, draft.features, draft.outputs, seed, watch)
+        carried = carry(
+            draft.network, draft.source, draft.features, draft.outputs, seed, watch, renewed=draft.put_in
+        )
     except DelcError as error:
         raise type(error)(f"{draft.source}: {error.message}", detail=error.detail, hint=error.hint) from None
     detail = describe(draft, carried)
@@ -129,7 +135,8 @@ def describe(draft: Draft, carried: Carried) -> str:
 def new_name(pattern: Literal | None, variable: str, source: ModelVersion) -> str:
     """The name of what is made of a version: the pattern with ``$name`` filled in, by default ``$name-variable``."""
     wanted = f"$name-{variable}" if pattern is None else str(pattern.value)
-    filled = wanted.replace("$name", source.name).replace("$version", str(source.number))
+    values = {"$name": source.name, "$version": str(source.number)}
+    filled = re.sub(r"\$(?:name|version)", lambda found: values[found.group()], wanted)
     if pattern is None and len(filled.encode()) > LONGEST_NAME:
         room = LONGEST_NAME - len(f"-{variable}".encode())
         filled = source.name.encode()[:room].decode("utf-8", "ignore").rstrip() + f"-{variable}"
@@ -247,14 +254,21 @@ def _constructed(query: Construct, variable: str, version: ModelVersion) -> Draf
     network = Network.parse(version.network)
     features = FittedFeatures.from_json(version.features)
     changes: list[str] = []
-    chosen = [(change, nodes(variable, version.id, change.node, query.where)) for change in query.changes]
-    for change, found in chosen:
-        for node, captured in found:
+    put_in: set[str] = set()
+    for change in query.changes:
+        chosen = dict(nodes(variable, version.id, change.node.start(), query.where))
+        if not is_named(change.node, query.where):
+            chosen |= _captured(change.node, network, put_in)
+        found = _walked(network, change.node.steps, chosen)
+        if not found:
+            progress.notice(f"{version} has no layer {change.node}, so nothing is changed there")
+        for node, captured in found.items():
             try:
-                network, done = _change(network, change, node, captured, features)
+                before, (network, done) = network, _change(network, change, node, captured, features)
             except DelcError as error:
                 raise _at(change.place, version, error) from None
             changes += done
+            put_in |= _new_names(change, before, network, node)
     if not changes:
         progress.notice(f"no layer of {version} is one that mutate names, so nothing is made of it")
         return None
@@ -264,7 +278,35 @@ def _constructed(query: Construct, variable: str, version: ModelVersion) -> Draf
     except DelcError as error:
         raise _at(query.changes[0].place, version, error) from None
     name = new_name(query.name, query.variable, version)
-    return Draft(version, name, CONSTRUCTED, network, features, target, tuple(changes), True)
+    return Draft(version, name, CONSTRUCTED, network, features, target, tuple(changes), True, frozenset(put_in))
+
+
+def _captured(node: Node, network: Network, names: Collection[str]) -> dict[str, dict[int, str]]:
+    """Layers, of those named, that a node's selector stands for, with what it captures."""
+    selector = read_selector(node.selector, node.selector_place)
+    found = {name: selector.match(name) for name in network.names if name in names}
+    return {name: captured for name, captured in found.items() if captured is not None}
+
+
+def _walked(
+    network: Network, steps: Sequence[str], starts: dict[str, dict[int, str]]
+) -> dict[str, dict[int, str]]:
+    """The layers that steps along the edges lead to from layers that are still there, in the order of the network."""
+    result: dict[str, dict[int, str]] = {}
+    for start in (name for name in network.names if name in starts):
+        reached = [start]
+        for step in steps:
+            ways = [network.consumers(name) if step == "next" else network.layer(name).inputs for name in reached]
+            reached = [name for way in ways for name in way if name in network]
+        for name in sorted(set(reached), key=network.names.index):
+            result.setdefault(name, starts[start])
+    return result
+
+
+def _new_names(change: Change, before: Network, after: Network, node: str) -> set[str]:
+    """The layers that a change has put in."""
+    names = set(after.names) - set(before.names)
+    return {*names, node} if change.action == "replace" and node in after else names
 
 
 def _change(
@@ -291,8 +333,13 @@ def _delete(network: Network, node: str, wanted: Wanted | None) -> tuple[Network
     for reader in network.consumers(node):
         if node in network and reader in network and _matches(network, reader, wanted):
             cut_off = len(set(network.layer(reader).inputs)) > 1
-            network = surgery.delete_edge(network, node, reader)
-            changes.append(f"without the edge from {node} to {reader}" if cut_off else f"without {reader} after {node}")
+            before, network = network, surgery.delete_edge(network, node, reader)
+            gone = ", ".join(name for name in before.names if name not in network)
+            if cut_off:
+                so = f", and so without {gone}" if gone else ""
+                changes.append(f"without the edge from {node} to {reader}{so}")
+            else:
+                changes.append(f"without {reader} after {node}")
     return network, changes
 
 

@@ -12,7 +12,21 @@ from delc.dql.parameters import Bindings
 from delc.dql.problems import TooLarge, problem
 from delc.dql.selectors import read_selector
 from delc.dql.sources import Made, Range, range_of, variable_of
-from delc.dql.syntax import Attribute, Key, Node, Predicate, Select, Source
+from delc.dql.syntax import (
+    Attribute,
+    Both,
+    Comparison,
+    Has,
+    IsNull,
+    Key,
+    Node,
+    NodeAttribute,
+    Not,
+    OneOf,
+    Predicate,
+    Select,
+    Source,
+)
 from delc.server import queries
 
 MOST_ROWS = 100_000
@@ -107,6 +121,27 @@ def nodes(variable: str, version_id: int, node: Node, where: Predicate | None) -
     for row in found:
         captured.setdefault(row["name"], selector.match(row["start"]) or {})
     return list(captured.items())
+
+
+def is_named(node: Node, where: Predicate | None) -> bool:
+    """Whether a condition speaks of the layers that a node's selector stands for."""
+    match where:
+        case Both():
+            return any(is_named(node, part) for part in where.predicates)
+        case Not():
+            return is_named(node, where.predicate)
+        case Has():
+            parts: tuple[object, ...] = (where.node,)
+        case Comparison():
+            parts = (where.left, where.right)
+        case OneOf():
+            parts = (where.left,)
+        case IsNull():
+            parts = (where.operand,)
+        case None:
+            parts = ()
+    found = [part.node if isinstance(part, NodeAttribute) else part for part in parts]
+    return any(isinstance(each, Node) and each.start() == node.start() for each in found)
 
 
 @dataclass(frozen=True)

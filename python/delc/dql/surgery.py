@@ -49,17 +49,19 @@ def delete(network: Network, node: str) -> Network:
 
 def delete_edge(network: Network, node: str, reader: str) -> Network:
     """The network without the edge from ``node`` to ``reader``: one that reads several layers does without this one,
-    any other goes.
+    any other goes. A sum or the like of which one input is left goes too, and so do layers that lead nowhere then.
     """
     left = [source for source in network.layer(reader).inputs if source != node]
     if not left:
         return delete(network, reader)
     entries = open_entries(network)
     entries[reader]["inputs"] = left
+    end = network.output.name
     if len(left) == 1 and find_kind(entries[reader]["kind"]).least <= 1 and _is_join(entries[reader]):
         entries.pop(reader)
         _redirect(entries, reader, left)
-    return _network(_without_dead_ends(entries, node))
+        end = left[0] if end == reader else end
+    return _network(_without_dead_ends(entries, end))
 
 
 def replace(network: Network, node: str, layer: NewLayer) -> Network:
@@ -138,14 +140,14 @@ def _descendants(network: Network, starts: Sequence[str]) -> set[str]:
     return found
 
 
-def _without_dead_ends(entries: dict[str, Entry], node: str) -> dict[str, Entry]:
-    """Without layers that lead nowhere since the edge from ``node`` went, from it backwards."""
-    while node in entries and not any(node in entry["inputs"] for entry in entries.values()):
-        inputs = entries.pop(node)["inputs"]
-        if len(inputs) != 1:
-            break
-        node = inputs[0]
-    return entries
+def _without_dead_ends(entries: dict[str, Entry], end: str) -> dict[str, Entry]:
+    """Without the layers, backwards, that lead to no other one, except for the last one."""
+    while True:
+        read = {source for entry in entries.values() for source in entry["inputs"]}
+        kept = {name: entry for name, entry in entries.items() if name in read or name == end}
+        if len(kept) == len(entries):
+            return kept
+        entries = kept
 
 
 def _is_join(entry: Entry) -> bool:

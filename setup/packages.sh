@@ -21,7 +21,7 @@ group_server() {
 }
 
 group_test() {
-    [ "$libraries" = venv ] || echo python3-pytest python3-pytest-xdist python3-hypothesis
+    [ "$libraries" = venv ] || echo python3-pytest python3-pytest-xdist python3-hypothesis python3-onnxruntime
 }
 
 group_lint() { echo shellcheck; }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,10 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 from torch.nn import functional
 
-from delc.exchange import onnx_export, onnx_import, program_file
+from delc.exchange import onnx_export, onnx_import, program_export, program_file, safetensors_file
 from delc.exchange.assembly import Assembly
 from delc.exchange.tracing import trace
-from delc.networks import BuiltNetwork, InputSpec, restore
+from delc.networks import KINDS, BuiltNetwork, InputSpec, Network, build, restore
 from delc.server.errors import InvalidParameter
 
 TOLERANCE = 1e-5
@@ -32,6 +34,58 @@ class Function(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = self._call(x)
         return result
+
+
+class Attention(nn.Module):
+    """A sequence that attends to itself, beside a shortcut, and a layer behind it."""
+
+    def __init__(self, *, need_weights: bool = False) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(40, 3)
+        self._need_weights = need_weights
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        attended = self.attention(x, x, x, need_weights=self._need_weights)[0]
+        result: torch.Tensor = self.head(torch.relu(x + attended).flatten(1))
+        return result
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer of torch, of which something is read."""
+
+    def __init__(self, module: nn.RNNBase, read: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        self._read = read
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        steps, states = self.module(x)
+        return self._read(steps, states[0] if isinstance(self.module, nn.LSTM) else states)
+
+
+READINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "steps": lambda steps, states: steps,
+    "last_step": lambda steps, states: steps[:, -1],
+    "state": lambda steps, states: states[-1],
+    "states": lambda steps, states: torch.cat([states[-2], states[-1]], 1),
+    "both": lambda steps, states: torch.cat([states[-1], steps.mean(1)], 1),
+}
+
+
+def recurrent(name: str) -> tuple[nn.Module, torch.Tensor]:
+    kind, layers, direction, reading = name.split("-")
+    torch.manual_seed(5)
+    module = getattr(nn, kind)(8, 4, int(layers), batch_first=True, bidirectional=direction == "both")
+    return Recurrent(module, READINGS[reading]).eval(), torch.randn(5, 6, 8)
+
+
+RECURRENT = [
+    f"{kind}-{layers}-{direction}-{reading}"
+    for kind, layers, direction in itertools.product(("RNN", "GRU", "LSTM"), (1, 2), ("one", "both"))
+    for reading in READINGS
+    if reading != "states" or direction == "both"
+]
 
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
@@ -58,11 +112,31 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "selu": (nn.SELU(), (6,)),
     "elu_in_place": (nn.Sequential(nn.Linear(6, 6), nn.ELU(0.7, inplace=True), nn.SiLU(inplace=True)), (6,)),
     "prelu": (nn.PReLU(4), (4, 6)),
+    "local_response_norm": (nn.LocalResponseNorm(3, alpha=0.1), (5, 4, 4)),
+    "local_response_norm_even": (nn.LocalResponseNorm(2, alpha=0.1, k=2.0), (5, 4, 4)),
+    "attention": (Attention(), (5, 8)),
+    "attention_weights": (Attention(need_weights=True), (5, 8)),
+    "encoder": (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (5, 8)),
+    "encoder_first": (
+        nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", norm_first=True, batch_first=True),
+        (5, 8),
+    ),
 }
 
 
-NOT_WRITTEN = {"rms_norm", "rms_norm_eps", "rms_norm_plain", "softplus_low", "unflatten", "gelu_tanh"}
-"""What torch's older exporter does not know, writes with sizes that are computed, or without its threshold."""
+NOT_WRITTEN = {
+    "local_response_norm",
+    "local_response_norm_even",
+    "encoder",
+    "encoder_first",
+    "rms_norm",
+    "rms_norm_eps",
+    "rms_norm_plain",
+    "softplus_low",
+    "unflatten",
+    "gelu_tanh",
+}
+"""What torch's older exporter does not know, writes with sizes that are computed, with If, or without its threshold."""
 
 
 def prepared(name: str) -> tuple[nn.Module, torch.Tensor]:
@@ -136,6 +210,91 @@ def test_as_torch_writes_onnx(name: str) -> None:
     torch.onnx.export(module, (rows,), file, dynamo=False, opset_version=17, input_names=["x"],
                       dynamic_axes={"x": {0: "rows"}})  # fmt: skip
     check(restored(onnx_import.read(memoryview(file.getvalue()), unlimited)), module, rows)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_of_programs(name: str) -> None:
+    module, rows = recurrent(name)
+    check(restored(program_file.read(program(module, rows), unlimited)), module, rows)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_as_torch_writes_onnx(name: str) -> None:
+    module, rows = recurrent(name)
+    file = io.BytesIO()
+    torch.onnx.export(module, (rows,), file, dynamo=False, opset_version=17, input_names=["x"],
+                      dynamic_axes={"x": {0: "rows"}})  # fmt: skip
+    check(restored(onnx_import.read(memoryview(file.getvalue()), unlimited)), module, rows)
+
+
+FLOATING = [name for name, kind in KINDS.items() if all(value.dtype == "float32" for value in kind.example.inputs)]
+
+
+def one_layer(kind: str, arguments: Mapping[str, Any], specs: Sequence[InputSpec]) -> BuiltNetwork:
+    inputs = {f"in{place}": spec for place, spec in enumerate(specs)}
+    built = build(Network.parse([{"name": "it", "kind": kind, "inputs": list(inputs), "arguments": arguments}]), inputs)
+    built.module.eval()
+    return built
+
+
+def check_program(built: BuiltNetwork, tensors: Mapping[str, torch.Tensor]) -> None:
+    """That the program that is written, run by torch and read again, computes what the network does."""
+    file = program_export.export(built)
+    with torch.inference_mode():
+        expected = built.module(tensors)
+        found = torch.export.load(io.BytesIO(file)).module()(*tensors.values())
+        torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=TOLERANCE)
+        again = restored(program_file.read(memoryview(file), unlimited))
+        again.module.eval()
+        read = again.module(dict(zip(again.resolved.inputs, tensors.values(), strict=True)))
+        torch.testing.assert_close(read, expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", FLOATING)
+def test_every_kind_goes_out_as_a_program_and_in_again(kind: str) -> None:
+    shown = KINDS[kind].example
+    built = one_layer(kind, shown.arguments, [InputSpec(value.shape) for value in shown.inputs])
+    check_program(built, {name: torch.randn(3, *spec.shape) for name, spec in built.resolved.inputs.items()})
+
+
+@pytest.mark.parametrize("kind", FLOATING)
+def test_every_kind_keeps_its_parameters_as_safetensors(kind: str) -> None:
+    shown = KINDS[kind].example
+    built = one_layer(kind, shown.arguments, [InputSpec(value.shape) for value in shown.inputs])
+    state = built.module.state_dict()
+    entries = [(name, str(tensor.dtype).removeprefix("torch."), tensor.shape) for name, tensor in state.items()]
+    numbers = b"".join(tensor.numpy().tobytes() for tensor in state.values())
+    found, _ = safetensors_file.read(memoryview(safetensors_file.header(entries, {}) + numbers))
+    tensors = {name: torch.randn(3, *spec.shape) for name, spec in built.resolved.inputs.items()}
+    again = restore(built.resolved.network, built.resolved.inputs, {name: tensor.clone() for name, tensor in found})
+    again.module.eval()
+    with torch.inference_mode():
+        assert torch.equal(again.module(tensors), built.module(tensors))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", ["multihead_attention", "transformer_encoder_layer", "masked_mean"])
+def test_sequences_with_padding_go_out_as_programs_and_in_again(kind: str, causal: bool) -> None:
+    heads = {"multihead_attention": {"num_heads": 2}, "transformer_encoder_layer": {"nhead": 2, "norm_first": causal}}
+    arguments = {"padding_index": 0, **({"causal": causal, **heads[kind]} if kind in heads else {})}
+    built = one_layer(kind, arguments, [InputSpec((5, 8)), InputSpec((5,), "int64", 4)])
+    tokens = torch.tensor([[1, 2, 3, 1, 2], [1, 2, 0, 0, 0], [0, 0, 0, 0, 0]])
+    check_program(built, {"in0": torch.randn(3, 5, 8), "in1": tokens})
+
+
+def test_attention_between_sequences_goes_out_as_a_program_and_in_again() -> None:
+    for shapes in ([(5, 8), (7, 6)], [(5, 8), (7, 6), (7, 4)], [(5, 8), (7, 8), (7, 8)]):
+        built = one_layer("multihead_attention", {"num_heads": 2}, [InputSpec(shape) for shape in shapes])
+        check_program(built, {f"in{at}": torch.randn(3, *shape) for at, shape in enumerate(shapes)})
+
+
+def test_a_recurrent_layer_over_padding_is_no_program() -> None:
+    specs = [InputSpec((5, 8)), InputSpec((5,), "int64", 4)]
+    built = one_layer("lstm", {"hidden_size": 3, "padding_index": 0}, specs)
+    with pytest.raises(InvalidParameter, match=r'"it" \(lstm\) cannot be written as a program'):
+        program_export.export(built)
 
 
 DIFFERENT: dict[str, tuple[nn.Module, str]] = {

@@ -94,3 +94,28 @@ def test_parameters_go_out_row_by_row(session: Connection) -> None:
     with peak_of(session) as grown:
         export(session, LARGE)
     assert grown[0] < MOST * MEGABYTE
+
+
+def test_what_a_session_holds_of_many_outputs_is_their_weights(session: Connection) -> None:
+    outputs = 409_600
+    layers = [{"name": "wide", "kind": "linear", "out_features": outputs, "bias": False}]
+    state = {"wide.weight": torch.arange(outputs, dtype=torch.float32).reshape(-1, 1)}
+    with peak_of(session) as grown:
+        delc.client.push(session, "wide", state, network=layers, input_shape=[1])
+    assert grown[0] < 64 * MEGABYTE
+    with peak_of(session) as grown:
+        found = delc.client.predict(session, "wide", torch.tensor([2.0]).numpy())
+    assert found is not None
+    assert grown[0] < MOST * MEGABYTE
+
+
+def test_what_a_session_holds_of_an_embedding_is_its_table(session: Connection) -> None:
+    codes = 2_000_000
+    layers = [{"name": "table", "kind": "embedding", "num_embeddings": codes, "embedding_dim": 4}, {"kind": "flatten"}]
+    features = {"input": {"kind": "tokens", "shape": [2], "size": codes}}
+    with peak_of(session) as grown:
+        delc.client.push(session, "words", {"table.weight": torch.ones(codes, 4)}, network=layers, features=features)
+    assert grown[0] < 96 * MEGABYTE
+    with peak_of(session) as grown:
+        delc.client.predict(session, "words", {"input": [0, codes - 1]})
+    assert grown[0] < MOST * MEGABYTE

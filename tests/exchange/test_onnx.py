@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import onnx
@@ -10,10 +12,11 @@ import pytest
 import torch
 from exchange.examples import EXAMPLES, example, logits
 from onnx.reference import ReferenceEvaluator
+from onnxruntime import InferenceSession
 
 import delc.client
 from delc.exchange import onnx_export, onnx_import
-from delc.networks import KINDS, InputSpec, Network, build, restore
+from delc.networks import KINDS, BuiltNetwork, InputSpec, Network, build, restore
 from support.cluster import Connection
 from support.workplace import failure, message, value
 
@@ -76,24 +79,89 @@ def test_files_of_torchs_own_exporter_compute_the_same(name: str) -> None:
         assert torch.allclose(built.module(inputs), module(inputs), atol=TOLERANCE)
 
 
-KINDS_TO_CHECK = [name for name in onnx_export.CONVERTERS if name not in ("embedding",)]
+VARIANTS: dict[str, list[dict[str, object]]] = {
+    **{kind: [{"hidden_size": 3, "bidirectional": both, "num_layers": layers, "output": output, "bias": biased}
+              for both, layers, output, biased in product((False, True), (1, 3), ("sequence", "last"), (True, False))]
+       for kind in ("rnn", "gru", "lstm")},
+    "multihead_attention": [{"num_heads": heads, "causal": causal, "bias": causal}
+                            for heads, causal in product((1, 2, 8), (False, True))],
+    "transformer_encoder_layer": [{"nhead": 2, "activation": name, "norm_first": first, "causal": first, "bias": biased}
+                                  for name, first, biased in product(("relu", "gelu"), (False, True), (False, True))],
+    "positional_encoding": [{"method": "sinusoidal"}, {"method": "learned", "max_length": 20}],
+    "normalize": [{"p": p} for p in (1, 2)],
+    "local_response_norm": [{"size": size, "alpha": 0.1, "k": 2.0} for size in (2, 3, 4)],
+}  # fmt: skip
+"""Arguments of the kinds that are written as many operators, beside those of their example."""
+
+PADDED: list[tuple[str, dict[str, object]]] = [
+    *((kind, {"hidden_size": 3, "bidirectional": both, "num_layers": layers, "output": output})
+      for kind, both, layers, output in product(("rnn", "gru", "lstm"), (False, True), (1, 2), ("sequence", "last"))),
+    ("multihead_attention", {"num_heads": 2}),
+    ("multihead_attention", {"num_heads": 2, "causal": True}),
+    ("transformer_encoder_layer", {"nhead": 2, "dim_feedforward": 6}),
+    ("transformer_encoder_layer", {"nhead": 2, "dim_feedforward": 6, "norm_first": True, "causal": True}),
+    ("masked_mean", {}),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS_TO_CHECK)
-def test_every_kind_that_is_written_computes_what_torch_does(kind: str) -> None:
-    shown = KINDS[kind].example
-    inputs = {f"in{place}": InputSpec(value.shape) for place, value in enumerate(shown.inputs)}
-    layer = {"name": "layer", "kind": kind, "inputs": list(inputs), "arguments": dict(shown.arguments)}
-    built = build(Network.parse([layer]), inputs)
-    built.module.eval()
+def one_layer(kind: str, arguments: Mapping[str, object], specs: Sequence[InputSpec]) -> BuiltNetwork:
+    inputs = {f"in{place}": spec for place, spec in enumerate(specs)}
     torch.manual_seed(1)
-    tensors = {name: torch.randn(3, *spec.shape) for name, spec in inputs.items()}
+    built = build(
+        Network.parse([{"name": "layer", "kind": kind, "inputs": list(inputs), "arguments": arguments}]), inputs
+    )
+    with torch.no_grad():
+        for parameter in built.module.parameters():
+            parameter.normal_(0, 0.5)
+    built.module.eval()
+    return built
+
+
+def check_written(built: BuiltNetwork, tensors: Mapping[str, torch.Tensor]) -> None:
+    """That ONNX Runtime gives what the network gives, and that the file read again does."""
     with torch.inference_mode():
-        expected = built.module(tensors).numpy()
-    file = onnx_export.export(built.resolved, built.module.state_dict(), kind)
+        expected = built.module(tensors)
+    file = onnx_export.export(built.resolved, built.module.state_dict(), "it")
+    onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
     feeds = {name: tensor.numpy() for name, tensor in tensors.items()}
-    (found,) = ReferenceEvaluator(onnx.load_from_string(file)).run(None, feeds)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    (found,) = InferenceSession(file).run(None, feeds)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=TOLERANCE)
+    assembly = onnx_import.read(memoryview(file), lambda size, what: None)
+    again = restore(assembly.network(), assembly.inputs, assembly.state)
+    again.module.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(again.module(tensors), expected, rtol=1e-4, atol=TOLERANCE)
+
+
+FLOATING = [name for name, kind in KINDS.items() if all(value.dtype == "float32" for value in kind.example.inputs)]
+
+
+@pytest.mark.parametrize("kind", FLOATING)
+def test_every_kind_goes_out_and_in_and_computes_the_same(kind: str) -> None:
+    shown = KINDS[kind].example
+    for arguments in ({}, *VARIANTS.get(kind, [])):
+        built = one_layer(kind, {**shown.arguments, **arguments}, [InputSpec(value.shape) for value in shown.inputs])
+        check_written(built, {name: torch.randn(3, *spec.shape) for name, spec in built.resolved.inputs.items()})
+
+
+@pytest.mark.parametrize(("kind", "arguments"), PADDED)
+def test_sequences_with_padding_go_out_and_in(kind: str, arguments: dict[str, object]) -> None:
+    arguments = {"padding_index": 0, **arguments}
+    built = one_layer(kind, arguments, [InputSpec((5, 8)), InputSpec((5,), "int64", 4)])
+    tokens = torch.tensor([[1, 2, 3, 1, 2], [1, 2, 0, 0, 0], [0, 0, 0, 0, 0], [3, 0, 2, 0, 0]])
+    check_written(built, {"in0": torch.randn(4, 5, 8), "in1": tokens})
+
+
+def test_attention_between_sequences_goes_out_and_in() -> None:
+    for specs in ([(5, 8), (7, 6)], [(5, 8), (7, 6), (7, 4)]):
+        built = one_layer("multihead_attention", {"num_heads": 2}, [InputSpec(shape) for shape in specs])
+        check_written(built, {f"in{at}": torch.randn(3, *shape) for at, shape in enumerate(specs)})
+
+
+def test_what_onnx_cannot_say_is_named() -> None:
+    built = one_layer("adaptive_avg_pool1d", {"output_size": 2}, [InputSpec((4, 5))])
+    with pytest.raises(Exception, match=r'"layer" \(adaptive_avg_pool1d\) cannot be written as ONNX'):
+        onnx_export.export(built.resolved, {}, "m")
 
 
 def linear_with(**changes: object) -> onnx.ModelProto:
@@ -141,9 +209,3 @@ def test_a_tensor_that_claims_to_be_huge_is_refused(db: Connection) -> None:
     del model.graph.initializer[0].dims[:]
     model.graph.initializer[0].dims.extend([2**30, 2**5])
     assert failure(db, CALL, model.SerializeToString()).sqlstate == "54000"
-
-
-def test_a_kind_without_an_operator_is_named(db: Connection) -> None:
-    built = build(Network.parse([{"kind": "gru", "hidden_size": 4, "output": "last"}]), {"input": InputSpec((5, 3))})
-    with pytest.raises(Exception, match=r"\(gru\) cannot be written as ONNX"):
-        onnx_export.export(built.resolved, {}, "m")

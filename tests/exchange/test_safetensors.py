@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delc.exchange import safetensors_file
+from delc.exchange import safetensors_file, torch_file
 from delc.server.errors import InvalidData
 
 
@@ -32,7 +32,7 @@ LIES = {
     "not JSON": (file(b"{nonsense"), "not JSON"),
     "not UTF-8": (file(b'{"\xff": 1}'), "not JSON"),
     "nested deeply": (file(b"[" * 200_000), "not JSON"),
-    "a list": (file([1, 2]), "not a JSON object"),
+    "a list": (file([1, 2]), "the header is a JSON array"),
     "names twice": (file(b'{"a":1,"a":2}'), 'the name "a" stands twice'),
     "metadata with numbers": (file({"__metadata__": {"a": 1}}), "not an object of strings"),
     "no shape": (file({"a": {"dtype": "F32", "data_offsets": [0, 8]}}, bytes(8)), "is not described"),
@@ -84,5 +84,23 @@ def test_every_dtype_reads_as_the_formats_own_library_wrote_it() -> None:
 def test_a_header_that_is_no_object_is_that_of_a_damaged_safetensors_file(text: bytes) -> None:
     file = memoryview(len(text).to_bytes(8, "little") + text)
     assert safetensors_file.looks_like_one(file)
-    with pytest.raises(InvalidData, match="not a safetensors file: the header is not"):
+    with pytest.raises(InvalidData, match="not a safetensors file: the header is"):
         safetensors_file.read(file)
+
+
+FILES = {
+    "JSON": (b'[{"weight": [1, 2, 3]}]', "JSON text"),
+    "a page": (b"<!DOCTYPE html><html></html>", "HTML or XML text"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a pointer of Git LFS"),
+    "a pickle": (b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00.", "a pickle file"),
+    "numpy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}", "a numpy array"),
+    "half a number": (b"\x08\x00\x00", r"something else \(3 bytes\)"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_other_files_are_called_what_they_are(name: str) -> None:
+    data, said = FILES[name]
+    assert not safetensors_file.looks_like_one(memoryview(data))
+    with pytest.raises(InvalidData, match=f"it is {said}"):
+        torch_file.read(memoryview(data), lambda size, what: None)

@@ -6,14 +6,17 @@ file holds; an operation on such a tensor becomes a layer with that parameter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
 
 from delc.exchange.drawing import Drawing
 from delc.exchange.naming import layer_name
-from delc.networks import Network, resolve
+from delc.networks import Network
+from delc.networks.joining import values_of
+from delc.networks.kinds import Value
+from delc.networks.resolution import resolve_layer
 from delc.server.errors import InvalidData, InvalidParameter
 from delc.server.inputs import InputSpec
 
@@ -31,9 +34,11 @@ class Assembly:
         self.state: dict[str, torch.Tensor] = {}
         self._drawing = Drawing(list(inputs))
         self._tensors = dict(tensors)
-        self._paths = paths
+        self._paths = dict(paths)
         self._layers: dict[str, str] = {name: name for name in inputs}
         self._overwritten: set[str] = set()
+        self._values: dict[str, Value] = {}
+        self._later: dict[str, Callable[[], None]] = {}
 
     def network(self) -> Network:
         """The network."""
@@ -43,9 +48,11 @@ class Assembly:
         """The tensor that the file holds under this name."""
         return self._tensors.get(value)
 
-    def constant(self, value: str, tensor: torch.Tensor) -> None:
-        """Lets a value be a tensor."""
+    def constant(self, value: str, tensor: torch.Tensor, like: str = "") -> None:
+        """Lets a value be a tensor; one that is made of another (``like``) belongs to the same module."""
         self._tensors[value] = tensor
+        if like in self._paths:
+            self._paths[value] = self._paths[like]
 
     def parameter(self, value: str, what: str) -> torch.Tensor:
         """A tensor that a layer needs as its parameter."""
@@ -54,8 +61,18 @@ class Assembly:
             refuse(f"{what} that is computed, not stored")
         return found
 
+    def later(self, value: str, give: Callable[[], None]) -> None:
+        """Lets ``give`` add what gives the value when it is needed, and only then."""
+        self._later[value] = give
+
+    def path(self, value: str) -> str:
+        """What the tensor is called in the module; empty where the file does not say."""
+        return self._paths.get(value, "")
+
     def source(self, value: str) -> str:
         """The layer or input that gives a value."""
+        if value in self._later:
+            self._later.pop(value)()
         if value in self._overwritten:
             refuse(f'the value "{value[:100]}" read after an operation that changes it in place')
         if value not in self._layers:
@@ -70,7 +87,7 @@ class Assembly:
 
     def is_computed(self, value: str) -> bool:
         """Whether a layer or an input gives the value."""
-        return value in self._layers
+        return value in self._layers or value in self._later
 
     def add(
         self,
@@ -80,9 +97,10 @@ class Assembly:
         arguments: Mapping[str, Any] | None = None,
         parameters: Mapping[str, torch.Tensor] | None = None,
         weight: str = "",
+        path: str = "",
     ) -> None:
-        """Adds the layer that gives ``output``; it is named after the path of its ``weight`` where it has one."""
-        path = self._paths.get(weight, "").rpartition(".")[0]
+        """Adds the layer that gives ``output``; it is named after ``path``, or that of its ``weight``."""
+        path = path or self._paths.get(weight, "").rpartition(".")[0]
         reads = [self.source(value) for value in sources]
         given = {argument: value for argument, value in (arguments or {}).items() if value is not None}
         name = self._drawing.add(layer_name(path) or None, kind, given, reads)
@@ -96,14 +114,20 @@ class Assembly:
 
     def shape(self, value: str) -> tuple[int, ...]:
         """One row's shape of a value."""
-        source = self.source(value)
-        if source in self.inputs:
-            return self.inputs[source].shape
-        return resolve(self._drawing.network(), self.inputs).values[source].shape
+        return self._value(self.source(value)).shape
+
+    def _value(self, name: str) -> Value:
+        """What an input or a layer gives."""
+        if name in self.inputs:
+            return values_of({name: self.inputs[name]})[name]
+        if name not in self._values:
+            layer = self._drawing.layer(name)
+            _, self._values[name] = resolve_layer(layer, [self._value(source) for source in layer.inputs])
+        return self._values[name]
 
     def give_bias(self, output: str, value: str, bias: torch.Tensor) -> bool:
         """Lets the layer that gives ``value`` add ``bias`` where it is a linear layer without one; says if so."""
-        name = self._layers.get(value, "")
+        name = self.source(value)
         weight = self.state.get(f"{name}.weight")
         if weight is None or not self._drawing.give_bias(name) or weight.shape[:1] != bias.shape:
             return False
@@ -113,7 +137,8 @@ class Assembly:
 
     def finish(self, output: str) -> None:
         """Checks that this value is the network's one output, which no layer comes after."""
-        self.source(output)
+        if self.source(output) in self.inputs:
+            self.add(output, "identity", [output])
         last = self.network().output
         if last.name != self._layers[output]:
             refuse(f'the output "{output[:100]}", which is not what the last layer gives')
@@ -210,10 +235,25 @@ class Assembly:
         number = second if isinstance(second, int | float) else self._number(second)
         if number is not None:
             self.add(output, kind, [first], {"constant": float(number)})
+        elif kind == "add" and self._adds_positions(output, first, str(second)):
+            return
         elif not self.is_computed(first) and kind in ("add", "multiply"):
             self.combine(output, kind, str(second), first)
         else:
             self.add(output, kind, [first, str(second)])
+
+    def _adds_positions(self, output: str, first: str, second: str) -> bool:
+        """A table of as many rows as a sequence has positions, added to the sequence; says if it is one."""
+        value, key = (first, second) if self.is_computed(first) else (second, first)
+        table = self._tensors.get(key)
+        if table is None or not self.is_computed(value):
+            return False
+        shape = self.shape(value)
+        if len(shape) != 2 or tuple(table.shape) not in (shape, (1, *shape)):
+            return False
+        arguments = {"method": "learned", "max_length": shape[0], "features": shape[1]}
+        self.add(output, "positional_encoding", [value], arguments, {"weight": table.reshape(shape)}, key)
+        return True
 
     def _number(self, value: str) -> float | None:
         tensor = self._tensors.get(value)

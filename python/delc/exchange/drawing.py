@@ -28,6 +28,10 @@ class Drawing:
         self._layers.append(Layer(name, kind, dict(arguments), tuple(inputs)))
         return name
 
+    def layer(self, name: str) -> Layer:
+        """The layer of that name."""
+        return next(layer for layer in self._layers if layer.name == name)
+
     def give_bias(self, name: str) -> bool:
         """Turns on the bias of a linear layer that has none and that nothing reads yet; says whether it did."""
         for place, layer in enumerate(self._layers):

@@ -120,7 +120,7 @@ def export_safetensors(model: str) -> bytes:
 def export_program(model: str) -> bytes:
     """The program."""
     version = versions.resolve(model)
-    file = program_export.export(loaded.load(version))
+    file = program_export.export(loaded.load(version).built)
     exporting.require_file(len(file), str(version))
     return file
 

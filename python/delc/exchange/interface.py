@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from delc.features import FittedFeatures, FittedTarget, target_from_json
+from delc.features.numbered import MANY, Labels, Numbered, labels_json, once
 from delc.features.settings import parse_settings, setting_names, settings_json
 from delc.features.stored import FORMAT_VERSION
 from delc.features.target_plan import INTEGERS, NUMBERS, TASKS, TEXTS
@@ -132,29 +133,45 @@ def target_of(description: Description, outputs: int) -> FittedTarget:
             hint="Name the classes (or numbers) in the order of the outputs.",
         )
     task = task or ("regression" if labels is None else "classification")
-    if labels is None:
-        labels = [f"output{i + 1}" if task == "regression" else str(i) for i in range(outputs)]
-    return target_from_json(_target_document(task, list(labels), description.target))
+    return target_from_json(_target_document(task, labels, outputs, description.target))
 
 
-def _target_document(task: str, labels: list[str], names: Sequence[str] | None) -> dict[str, Any]:
-    common = {"version": FORMAT_VERSION, "task": task, "labels": labels, "reason": "the model was imported"}
+def _target_document(
+    task: str, labels: Sequence[str] | None, outputs: int, names: Sequence[str] | None
+) -> dict[str, Any]:
+    told = _labels(task, labels, outputs)
+    common = {"version": FORMAT_VERSION, "task": task, "labels": labels_json(told), "reason": "the model was imported"}
     if task == "classification":
         column = _only(names, "label")
-        whole = all(_is_whole(label) for label in labels)
+        whole = all(_is_whole(label) for label in told)
         columns = [{"name": column, "type": "bigint" if whole else "text"}]
-        return {**common, "columns": columns, "reading": INTEGERS if whole else TEXTS, "counts": [1] * len(labels)}
+        counts = once([1] * outputs)
+        return {**common, "columns": columns, "reading": INTEGERS if whole else TEXTS, "counts": counts}
+    columns = _number_columns(told, names, "boolean" if task == "multilabel" else "double precision")
+    if task == "multilabel":
+        return {**common, "columns": columns, "reading": NUMBERS, "counts": once([1] * outputs), "rows": 2}
+    zeros, ones = once([0.0] * outputs), once([1.0] * outputs)
+    return {**common, "columns": columns, "reading": NUMBERS, "center": zeros, "scale": ones}
+
+
+def _labels(task: str, labels: Sequence[str] | None, outputs: int) -> Labels:
+    """Those that are told, or numbers; names from output1 for regression."""
+    if labels is not None:
+        return tuple(labels)
+    numbered = Numbered("output", 1, outputs) if task == "regression" else Numbered("", 0, outputs)
+    return numbered if outputs > MANY else tuple(numbered)
+
+
+def _number_columns(labels: Labels, names: Sequence[str] | None, kind: str) -> list[dict[str, str]]:
+    """A column for each output, or one array where they are more than a table can have."""
+    if len(labels) > MANY and (names is None or len(names) == 1):
+        return [{"name": names[0] if names else "output", "type": f"{kind}[]"}]
     if names is not None and len(names) != len(labels):
         raise InvalidParameter(
             f"{len(names)} target columns were named, but the network has {len(labels)} outputs",
             hint="Name one column for each output.",
         )
-    kind = "boolean" if task == "multilabel" else "double precision"
-    columns = [{"name": name, "type": kind} for name in (names or labels)]
-    if task == "multilabel":
-        return {**common, "columns": columns, "reading": NUMBERS, "counts": [1] * len(labels), "rows": 2}
-    ones = [1.0] * len(labels)
-    return {**common, "columns": columns, "reading": NUMBERS, "center": [0.0] * len(labels), "scale": ones}
+    return [{"name": name, "type": kind} for name in (names or labels)]
 
 
 def _only(names: Sequence[str] | None, default: str) -> str:

@@ -87,7 +87,18 @@ def _cast(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> to
     return operands[0] if attributes.get("to") == INT64 else None
 
 
+def _modulo(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> torch.Tensor | None:
+    divisor = operands[1]
+    return torch.remainder(operands[0], divisor) if divisor.all() and not attributes.get("fmod") else None
+
+
+def _plus(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> torch.Tensor:
+    return operands[0] + operands[1]
+
+
 _WORK: dict[str, Work] = {
+    "Mod": _modulo,
+    "Add": _plus,
     "ConstantOfShape": _filled,
     "Concat": _joined,
     "Reshape": _reshaped,

@@ -2,119 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from delc.exchange.naming import dotted
-from delc.exchange.onnx_library import onnx
+from delc.exchange import onnx_export_attention, onnx_export_recurrent
+from delc.exchange.onnx_graph import NEWER_OPSET, Convert, Graph
 from delc.networks import Layer, ResolvedNetwork
 from delc.networks.kinds import axis, per_dimension
 from delc.server.errors import InvalidParameter
 
-OPSET = 18
-NEWER_OPSET = 20
-"""Where the operators Gelu and Pad (wrap) are needed."""
-IR_VERSIONS = {OPSET: 8, NEWER_OPSET: 9}
-ROWS = "rows"
-
-
-class Graph:
-    """The ONNX graph in the making."""
-
-    def __init__(self, resolved: ResolvedNetwork, state: Mapping[str, torch.Tensor]) -> None:
-        self._onnx = onnx()
-        self.resolved = resolved
-        self._state = state
-        self.opset = OPSET
-        self.nodes: list[Any] = []
-        self.initializers: dict[str, Any] = {}
-
-    def add(self, layer: Layer, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
-        """A node; its output is called after the layer."""
-        name = output or layer.name
-        given = {key: value for key, value in attributes.items() if value is not None}
-        self.nodes.append(self._onnx.helper.make_node(operator, inputs, [name], name=f"{name}:{operator}", **given))
-        return name
-
-    def parameter(self, layer: Layer, name: str) -> str:
-        """The name of the layer's parameter in the file, or "" where it has none."""
-        full = f"{layer.name}.{name}"
-        if full not in self._state:
-            return ""
-        self._put(dotted(full), self._state[full])
-        return dotted(full)
-
-    def channels(self, layer: Layer, name: str) -> str:
-        """The layer's parameter as (channels, 1, …), so that it goes with the layer's output; "" without it."""
-        full = f"{layer.name}.{name}"
-        if full not in self._state:
-            return ""
-        ones = [1] * (len(self.shape(layer.name)) - 1)
-        self._put(dotted(full), self._state[full].reshape(-1, *ones))
-        return dotted(full)
-
-    def split(self, layer: Layer, inputs: list[str], outputs: list[str], axis: int) -> None:
-        """A node that cuts its first input along a dimension into the sizes that the second says."""
-        made = self._onnx.helper.make_node("Split", inputs, outputs, name=f"{layer.name}:Split", axis=axis)
-        self.nodes.append(made)
-
-    def constant(self, layer: Layer, what: str, value: Any) -> str:
-        """A constant of the layer."""
-        name = f"{layer.name}/{what}"
-        self._put(name, value)
-        return name
-
-    def shape(self, value: str) -> tuple[int, ...]:
-        """One row's shape of a layer's output or an input."""
-        return self.resolved.values[value].shape
-
-    def _put(self, name: str, value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            if value.dtype is torch.bfloat16:
-                value = value.float()
-            value = value.detach().contiguous().numpy()
-        array = np.ascontiguousarray(value).reshape(np.shape(value))
-        self.initializers[name] = self._onnx.numpy_helper.from_array(array, name)
-
-    def model(self, text: str) -> Any:
-        """The whole file."""
-        helper, types = self._onnx.helper, self._onnx.TensorProto
-        inputs = [
-            helper.make_tensor_value_info(
-                name, types.FLOAT if value.dtype == "float32" else types.INT64, [ROWS, *value.shape]
-            )
-            for name, value in self.resolved.inputs.items()
-        ]
-        last = self.resolved.network.output.name
-        output = helper.make_tensor_value_info(last, types.FLOAT, [ROWS, *self.resolved.output_shape])
-        graph = helper.make_graph(self.nodes, "network", inputs, [output], list(self.initializers.values()))
-        opsets = [helper.make_opsetid("", self.opset)]
-        return helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSIONS[self.opset], producer_name="delc", doc_string=text
-        )
-
 
 def export(resolved: ResolvedNetwork, state: Mapping[str, torch.Tensor], title: str) -> bytes:
-    """The file. ``InvalidParameter`` names a kind of layer that ONNX has no operator for here."""
+    """The file. ``InvalidParameter`` names a layer that ONNX has no operators for."""
     graph = Graph(resolved, state)
     for layer in resolved.network:
-        convert = CONVERTERS.get(layer.kind)
-        if convert is None:
-            raise InvalidParameter(
-                f"{layer} cannot be written as ONNX",
-                detail=f"Kinds that can: {', '.join(sorted(CONVERTERS))}.",
-                hint="export_program() and export_safetensors() take every kind.",
-            )
-        convert(graph, layer)
+        CONVERTERS[layer.kind](graph, layer)
     model = graph.model(f"{title}: outputs before softmax or sigmoid")
     data: bytes = model.SerializeToString()
     return data
-
-
-Convert = Callable[[Graph, Layer], None]
 
 
 def _operator(name: str, **attributes: str) -> Convert:
@@ -131,13 +40,8 @@ def _linear(graph: Graph, layer: Layer) -> None:
     weight, bias = graph.parameter(layer, "weight"), graph.parameter(layer, "bias")
     if len(graph.shape(layer.inputs[0])) == 1:
         graph.add(layer, "Gemm", [layer.inputs[0], weight, *([bias] if bias else [])], transB=1)
-        return
-    turned = graph.add(layer, "Transpose", [weight], f"{layer.name}/weight", perm=[1, 0])
-    if not bias:
-        graph.add(layer, "MatMul", [layer.inputs[0], turned])
-        return
-    product = graph.add(layer, "MatMul", [layer.inputs[0], turned], f"{layer.name}/product")
-    graph.add(layer, "Add", [product, bias])
+    else:
+        graph.product(layer, layer.inputs[0], weight, bias)
 
 
 def _convolution(graph: Graph, layer: Layer) -> None:
@@ -301,9 +205,27 @@ _PLAIN = (("one", 1.0), ("zero", 0.0))
 def _response_norm(graph: Graph, layer: Layer) -> None:
     arguments = layer.arguments
     if arguments["size"] % 2 == 0:
-        raise InvalidParameter(f"{layer} cannot be written as ONNX", detail="Its size is even.")
+        _even_response_norm(graph, layer)
+        return
     graph.add(layer, "LRN", list(layer.inputs), size=arguments["size"], alpha=arguments["alpha"],
               beta=arguments["beta"], bias=arguments["k"])  # fmt: skip
+
+
+def _even_response_norm(graph: Graph, layer: Layer) -> None:
+    """X / (k + alpha · mean of neighbours' squares)^beta: of an even size, LRN takes other neighbours than torch."""
+    source, name, arguments = layer.inputs[0], layer.name, layer.arguments
+    channels, *rest = graph.shape(source)
+    square = graph.add(layer, "Mul", [source, source], f"{name}/square")
+    plane = graph.reshape(layer, square, [0, 1, channels, math.prod(rest)], f"{name}/plane")
+    half = arguments["size"] // 2
+    mean = graph.add(layer, "AveragePool", [plane], f"{name}/mean", kernel_shape=[arguments["size"], 1],
+                     pads=[half, 0, half - 1, 0], count_include_pad=1)  # fmt: skip
+    back = graph.reshape(layer, mean, [0, channels, *rest], f"{name}/back")
+    alpha, beta, k = (graph.constant(layer, each, np.float32(arguments[each])) for each in ("alpha", "beta", "k"))
+    scaled = graph.add(layer, "Mul", [back, alpha], f"{name}/scaled")
+    added = graph.add(layer, "Add", [scaled, k], f"{name}/added")
+    power = graph.add(layer, "Pow", [added, beta], f"{name}/power")
+    graph.add(layer, "Div", [source, power])
 
 
 def _upsample(graph: Graph, layer: Layer) -> None:
@@ -329,10 +251,8 @@ def _pad(graph: Graph, layer: Layer) -> None:
 
 
 def _glu(graph: Graph, layer: Layer) -> None:
-    first, second = f"{layer.name}/first", f"{layer.name}/second"
     size = graph.shape(layer.inputs[0])[axis(layer.arguments["dim"], len(graph.shape(layer.inputs[0])))] // 2
-    parts = graph.constant(layer, "parts", np.array([size, size], dtype=np.int64))
-    graph.split(layer, [layer.inputs[0], parts], [first, second], layer.arguments["dim"])
+    first, second = graph.split(layer, layer.inputs[0], [size, size], layer.arguments["dim"])
     gate = graph.add(layer, "Sigmoid", [second], f"{layer.name}/gate")
     graph.add(layer, "Mul", [first, gate])
 
@@ -352,6 +272,22 @@ def _prelu(graph: Graph, layer: Layer) -> None:
     graph.add(layer, "PRelu", [layer.inputs[0], graph.channels(layer, "weight")])
 
 
+def _normalize(graph: Graph, layer: Layer) -> None:
+    """X / max(‖x‖, eps), the norm as a sum of powers: LpNormalization divides by 0, and knows but two norms."""
+    source, name, p = layer.inputs[0], layer.name, layer.arguments["p"]
+    axes = graph.constant(layer, "axes", np.array([layer.arguments["dim"]], dtype=np.int64))
+    if p in (1, 2):
+        norm = graph.add(layer, f"ReduceL{int(p)}", [source, axes], f"{name}/norm", keepdims=1)
+    else:
+        size = graph.add(layer, "Abs", [source], f"{name}/size")
+        power = graph.add(layer, "Pow", [size, graph.constant(layer, "p", np.float32(p))], f"{name}/power")
+        total = graph.add(layer, "ReduceSum", [power, axes], f"{name}/sum", keepdims=1)
+        norm = graph.add(layer, "Pow", [total, graph.constant(layer, "root", np.float32(1 / p))], f"{name}/norm")
+    least = graph.constant(layer, "eps", np.float32(layer.arguments["eps"]))
+    divisor = graph.add(layer, "Max", [norm, least], f"{name}/divisor")
+    graph.add(layer, "Div", [source, divisor])
+
+
 def _clip(low: float | str, high: float | str) -> Convert:
     def convert(graph: Graph, layer: Layer) -> None:
         bounds = [layer.arguments[bound] if isinstance(bound, str) else bound for bound in (low, high)]
@@ -363,19 +299,11 @@ def _clip(low: float | str, high: float | str) -> Convert:
 
 
 def _gelu(graph: Graph, layer: Layer) -> None:
-    """X Φ(x) by Erf, which more programs know than the operator Gelu of opset 20."""
-    source = layer.inputs[0]
-    if layer.arguments["approximate"] != "none":
-        graph.opset = NEWER_OPSET
-        graph.add(layer, "Gelu", [source], approximate=layer.arguments["approximate"])
+    if layer.arguments["approximate"] == "none":
+        graph.gelu(layer, layer.inputs[0])
         return
-    root = graph.constant(layer, "root", np.float32(2**0.5))
-    one, half = graph.constant(layer, "one", np.float32(1)), graph.constant(layer, "half", np.float32(0.5))
-    scaled = graph.add(layer, "Div", [source, root], f"{layer.name}/scaled")
-    erf = graph.add(layer, "Erf", [scaled], f"{layer.name}/erf")
-    above = graph.add(layer, "Add", [erf, one], f"{layer.name}/above")
-    twice = graph.add(layer, "Mul", [source, above], f"{layer.name}/twice")
-    graph.add(layer, "Mul", [twice, half])
+    graph.opset = NEWER_OPSET
+    graph.add(layer, "Gelu", [layer.inputs[0]], approximate=layer.arguments["approximate"])
 
 
 def _silu(graph: Graph, layer: Layer) -> None:
@@ -473,12 +401,15 @@ CONVERTERS: dict[str, Convert] = {
     **{f"avg_pool{n}d": _pool("AveragePool") for n in (1, 2, 3)},
     **{f"adaptive_max_pool{n}d": _adaptive("MaxPool") for n in (1, 2, 3)},
     **{f"adaptive_avg_pool{n}d": _adaptive("AveragePool") for n in (1, 2, 3)},
+    **onnx_export_recurrent.CONVERTERS,
+    **onnx_export_attention.CONVERTERS,
     "global_average_pool": _global("GlobalAveragePool"),
     "global_max_pool": _global("GlobalMaxPool"),
     "relu": _operator("Relu"),
     "relu6": _clip(0.0, 6.0),
     "leaky_relu": _operator("LeakyRelu", alpha="negative_slope"),
     "prelu": _prelu,
+    "normalize": _normalize,
     "elu": _operator("Elu", alpha="alpha"),
     "celu": _operator("Celu", alpha="alpha"),
     "selu": _operator("Selu"),

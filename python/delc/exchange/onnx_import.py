@@ -12,12 +12,17 @@ from typing import Any, NoReturn
 import torch
 
 from delc.exchange.assembly import Assembly, refuse
+from delc.exchange.axes import Size
 from delc.exchange.onnx_constants import with_constants
 from delc.exchange.onnx_gelu import with_gelu
 from delc.exchange.onnx_groups import with_groups
 from delc.exchange.onnx_library import onnx
+from delc.exchange.onnx_moved import MovedOperators
 from delc.exchange.onnx_operator import Operator
 from delc.exchange.onnx_operators import OPERATORS
+from delc.exchange.onnx_padding import PaddingOperators
+from delc.exchange.onnx_recurrent import take as recurrent
+from delc.exchange.onnx_sizes import Sizes
 from delc.server.errors import InvalidData
 from delc.server.inputs import InputSpec
 
@@ -56,10 +61,13 @@ def _assemble(
     nodes = with_constants(library, list(graph.node), tensors)
     assembly = Assembly(inputs, tensors, paths)
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
-    for node in with_groups(library, with_gelu(library, nodes, tensors), tensors):
-        _convert(library, assembly, node, ranks, opset, require)
     if len(graph.output) != 1:
         refuse(f"{len(graph.output)} outputs")
+    nodes = with_groups(library, with_gelu(library, nodes, tensors), tensors)
+    reading = Reading(assembly, ranks, opset, read_by(nodes, graph.output[0].name))
+    for node in nodes:
+        if not reading.read.isdisjoint(node.output):
+            _convert(library, reading, node, require)
     assembly.finish(graph.output[0].name)
     return assembly
 
@@ -105,14 +113,47 @@ def _input(value: Any) -> InputSpec:
     return InputSpec(tuple(sizes[1:]), "float32")
 
 
-def _convert(
-    library: Any,
-    assembly: Assembly,
-    node: Any,
-    ranks: dict[str, int],
-    opset: int,
-    require: Callable[[int, str], None],
-) -> None:
+class Reading:
+    """What is known while the operators are read one after another. ``read``: the values that something reads."""
+
+    def __init__(self, assembly: Assembly, ranks: dict[str, int], opset: int, read: set[str]) -> None:
+        self.assembly, self.ranks, self.opset, self.read = assembly, ranks, opset, read
+        self.sizes = Sizes(assembly, self._extents)
+        self.moves = MovedOperators(assembly, self.sizes)
+        self.paddings = PaddingOperators(self.moves)
+
+    def convert(self, operator: Operator) -> None:
+        """What an operator is, as a layer or as a part of one."""
+        if self.sizes.take(operator) or self.paddings.take(operator):
+            return
+        if recurrent(self.moves, self.paddings, operator, self.read):
+            return
+
+        def otherwise() -> None:
+            convert = OPERATORS.get(operator.name)
+            if convert is None:
+                refuse(f"the operator {operator.name[:100]}")
+            convert(self.assembly, operator)
+
+        if not self.moves.take(operator, otherwise):
+            otherwise()
+
+    def _extents(self, value: str) -> list[Size] | None:
+        view = self.moves.moved.view(value)
+        return None if view is None else [view.look.size(dim) for dim in range(len(view.look.dims))]
+
+
+def read_by(nodes: Sequence[Any], output: str) -> set[str]:
+    """The values that lead to the output."""
+    read = {output}
+    for node in reversed(nodes):
+        if not read.isdisjoint(node.output):
+            read.update(node.input)
+    return read - {""}
+
+
+def _convert(library: Any, reading: Reading, node: Any, require: Callable[[int, str], None]) -> None:
+    assembly = reading.assembly
     if node.domain not in ("", "ai.onnx"):
         refuse(f"the operator {node.op_type[:100]} of {node.domain[:100]}")
     if node.op_type == "Constant":
@@ -123,11 +164,19 @@ def _convert(
             if attribute.name in ("value_float", "value_int", "value_floats", "value_ints"):
                 assembly.constant(node.output[0], torch.tensor(library.helper.get_attribute_value(attribute)))
                 return
-    convert = OPERATORS.get(node.op_type)
-    if convert is None:
-        refuse(f"the operator {node.op_type[:100]}")
+    if node.op_type == "ConstantOfShape" and _fills_with_zero(library, node):
+        reading.sizes.zeros(node.output[0])
+        return
     attributes = {item.name: _attribute(library, item) for item in node.attribute}
-    convert(assembly, Operator(node.op_type, list(node.input), list(node.output), attributes, ranks, opset))
+    inputs, outputs = list(node.input), list(node.output)
+    reading.convert(Operator(node.op_type, inputs, outputs, attributes, reading.ranks, reading.opset))
+
+
+def _fills_with_zero(library: Any, node: Any) -> bool:
+    numbers = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+    if any(number.external_data or list(number.dims) not in ([], [1]) for number in numbers):
+        return False
+    return not any(library.numpy_helper.to_array(number).any() for number in numbers)
 
 
 def _attribute(library: Any, attribute: Any) -> Any:

@@ -14,8 +14,6 @@ SELU = (1.6732632423543772, 1.0507009873554805)
 """alpha and scale, Klambauer et al. 2017, section 2."""
 
 
-
-
 def _simple(kind: str, **names: str) -> Convert:
     """An operator of one input; ``names``: the kind's arguments and the attributes that they are."""
 

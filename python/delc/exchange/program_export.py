@@ -7,19 +7,27 @@ import warnings
 
 import torch
 
-from delc.models.loaded import LoadedModel
+from delc.networks import BuiltNetwork
+from delc.server.errors import InvalidParameter
 from delc.server.threads import signals_blocked
 
 
-def export(model: LoadedModel) -> bytes:
+def export(built: BuiltNetwork) -> bytes:
     """What ``torch.export.save`` writes, for any number of rows: outputs before softmax or sigmoid.
 
-    The program takes the network's inputs in their order. Its parameters are the version's, bit for bit.
+    The program takes the network's inputs in their order. Its parameters are the version's, bit for bit. Raises
+    ``InvalidParameter`` naming a layer that torch.export cannot follow.
     """
-    network = _Positional(model.built.module, list(model.built.resolved.inputs))
+    for layer in built.resolved.network:
+        if layer.kind in ("rnn", "gru", "lstm") and layer.arguments["padding_index"] is not None:
+            raise InvalidParameter(
+                f"{layer} cannot be written as a program",
+                detail="It reads sequences up to their padding, and torch.export knows no packed sequences.",
+                hint="export_onnx() and export_safetensors() take it.",
+            )
+    network = _Positional(built.module, list(built.resolved.inputs))
     examples = tuple(
-        torch.zeros((2, *value.shape), dtype=getattr(torch, value.dtype))
-        for value in model.built.resolved.inputs.values()
+        torch.zeros((2, *value.shape), dtype=getattr(torch, value.dtype)) for value in built.resolved.inputs.values()
     )
     with signals_blocked(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 import torch
 
 from delc.exchange.assembly import Assembly, refuse
+from delc.exchange.program_moved import MovedOperations, read_by
 from delc.exchange.program_operations import OPERATIONS, Operation
+from delc.exchange.program_recurrent import take as recurrent
 from delc.server.errors import InvalidData
 from delc.server.inputs import InputSpec
 
@@ -148,9 +150,12 @@ def _assemble(module: Mapping[str, Any], archive: _Archive) -> Assembly:
             tensors[name], paths[name] = (weights if path in weights else constants)[path], path
     assembly = Assembly(inputs, tensors, paths)
     ranks = {name: len(value["sizes"]) for name, value in graph["tensor_values"].items()}
-    for node in graph["nodes"]:
-        _convert(assembly, node, ranks)
-    _check_outputs(assembly, signature["output_specs"])
+    output = _output(signature["output_specs"])
+    read, nodes = read_by(graph["nodes"], [output])
+    moves = MovedOperations(assembly, read)
+    for node in nodes:
+        _convert(assembly, moves, node, ranks)
+    assembly.finish(output)
     return assembly
 
 
@@ -169,25 +174,29 @@ def _input(value: Mapping[str, Any]) -> InputSpec:
     return InputSpec(tuple(sizes[1:]), "float32")
 
 
-def _convert(assembly: Assembly, node: Mapping[str, Any], ranks: Mapping[str, int]) -> None:
+def _convert(assembly: Assembly, moves: MovedOperations, node: Mapping[str, Any], ranks: Mapping[str, int]) -> None:
     target = str(node["target"]).removeprefix("torch.ops.aten.")
     operation = Operation(target, node, ranks)
-    if target == "sym_size.int":
-        return
     name = target.partition(".")[0]
-    convert = OPERATIONS.get(target) or OPERATIONS.get(name) or OPERATIONS.get(name.removesuffix("_"))
-    if convert is None:
-        refuse(f"the operation {target[:100]}")
-    convert(assembly, operation)
+
+    def otherwise() -> None:
+        convert = OPERATIONS.get(target) or OPERATIONS.get(name) or OPERATIONS.get(name.removesuffix("_"))
+        if convert is None:
+            refuse(f"the operation {target[:100]}")
+        convert(assembly, operation)
+
+    if recurrent(moves, operation) or moves.take(operation, otherwise):
+        return
+    otherwise()
     if name.endswith("_"):
         assembly.overwrite(operation.value)
 
 
-def _check_outputs(assembly: Assembly, specs: Sequence[Mapping[str, Any]]) -> None:
+def _output(specs: Sequence[Mapping[str, Any]]) -> str:
     outputs = [spec["user_output"]["arg"] for spec in specs if "user_output" in spec]
     if len(outputs) != 1 or "as_tensor" not in outputs[0]:
         refuse(f"{len(outputs)} outputs")
-    assembly.finish(outputs[0]["as_tensor"]["name"])
+    return str(outputs[0]["as_tensor"]["name"])
 
 
 def _refuse(why: str) -> NoReturn:

@@ -19,8 +19,34 @@ class Operation:
         self.target = target
         self._arguments = {item["name"]: _decoded(item["arg"]) for item in node["inputs"]}
         self._ranks = ranks
-        outputs = node["outputs"]
-        self.output = str(outputs[0]["as_tensor"]["name"]) if outputs and "as_tensor" in outputs[0] else ""
+        self._given = {item["name"]: item["arg"] for item in node["inputs"]}
+        self.outputs = [name for output in node["outputs"] for name in _names(output)]
+        self.output = self.outputs[0] if self.outputs else ""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """All arguments by name."""
+        return self._arguments
+
+    def sizes(self, name: str) -> list[int | str]:
+        """An argument that is one or several sizes; those that are computed are names."""
+        kind, value = next(iter(self._given[name].items())) if name in self._given else ("", [])
+        items = value if kind == "as_sym_ints" else [value] if kind == "as_sym_int" else None
+        if items is not None:
+            return [item["as_int"] if "as_int" in item else item["as_name"] for item in items]
+        return [value] if isinstance(value, int) else list(value) if kind == "as_ints" else []
+
+    def tensors(self) -> list[str]:
+        """The tensors among the arguments."""
+        return [name for argument in self._given.values() for name in _names(argument, "as_tensor", "as_tensors")]
+
+    def values(self) -> list[str]:
+        """The values among the arguments, sizes too."""
+        return [name for argument in self._given.values() for name in _names(argument)]
+
+    def names(self) -> list[str]:
+        """What the operation gives."""
+        return [name for name in self.outputs if name]
 
     def get(self, name: str, default: Any = None) -> Any:
         """An argument; None where it is not given or given as none."""
@@ -47,6 +73,22 @@ class Operation:
         return self._ranks[value]
 
 
+_KINDS = ("as_tensor", "as_tensors", "as_optional_tensor", "as_optional_tensors", "as_sym_int", "as_sym_ints")
+
+
+def _names(argument: Mapping[str, Any], *kinds: str) -> list[str]:
+    """The values that an argument or output names; "" for outputs that nothing reads."""
+    kind, value = next(iter(argument.items()))
+    if kind == "as_none":
+        return [""]
+    if kind not in (kinds or _KINDS):
+        return []
+    items = value if isinstance(value, list) else [value]
+    if kind.startswith("as_optional"):
+        items = [item["as_tensor"] for item in items if "as_tensor" in item]
+    return [str(item.get("name", item.get("as_name"))) for item in items if "name" in item or "as_name" in item]
+
+
 def _decoded(argument: Mapping[str, Any]) -> Any:
     """A tensor is its name, a size that is computed is None."""
     kind, value = next(iter(argument.items()))
@@ -56,6 +98,8 @@ def _decoded(argument: Mapping[str, Any]) -> Any:
         return [item["name"] for item in value]
     if kind == "as_none":
         return None
+    if kind == "as_float":
+        return float(value)  # infinity is a text
     if kind == "as_sym_int":
         return value.get("as_int")
     if kind == "as_sym_ints":

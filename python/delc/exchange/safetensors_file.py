@@ -54,7 +54,7 @@ def looks_like_one(data: memoryview) -> bool:
     """Whether the bytes begin as a safetensors file does: with the length of a header that is there, or with one.
     Zip archives and pickles begin with what would be far too great a length.
     """
-    if len(data) >= 9 and data[8] == ord("{"):
+    if len(data) >= 9 and bytes(data[8:9]) in (b"{", b"["):
         return True
     return len(data) >= 8 and int.from_bytes(data[:8], "little") <= len(data) - 8
 
@@ -99,12 +99,15 @@ def _header(data: memoryview) -> tuple[list[Entry], dict[str, str], int]:
     if length > MOST_HEADER_BYTES:
         _refuse(f"the header is said to have {length} bytes, more than {MOST_HEADER_BYTES}")
     if length > len(data) - 8:
-        _refuse(f"the header is said to have {length} bytes, but {len(data) - 8} follow")
+        _refuse(f"the header is said to have {length} bytes, but {len(data) - 8} follow: the file is cut off, or lies")
     described = _json(bytes(data[8 : 8 + length]))
     metadata = _metadata(described.pop(METADATA, {}))
     entries = [_entry(name, value) for name, value in described.items()]
     _check_places(entries, len(data) - 8 - length)
     return entries, metadata, 8 + length
+
+
+_JSON_NAMES: dict[type, str] = {list: "array", str: "string", int: "number", float: "number"}
 
 
 def _json(text: bytes) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def _json(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         _refuse(f"the header is not JSON: {str(error)[:200]}")
     if not isinstance(value, dict):
-        _refuse("the header is not a JSON object")
+        _refuse(f"the header is a JSON {_JSON_NAMES.get(type(value), 'value')}, where an object belongs")
     return value
 
 

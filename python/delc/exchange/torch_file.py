@@ -35,6 +35,26 @@ SAVE_AS = (
 )
 
 
+BEGINNINGS = (
+    (b"\x80", "a pickle file"),
+    (b"\x93NUMPY", "a numpy array (.npy)"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"GGUF", "a GGUF file"),
+    (b"version https://git-lfs", "a pointer of Git LFS, which stands for a file that was not fetched"),
+)
+TEXTS = ((b"{", "JSON text"), (b"[", "JSON text"), (b"<", "HTML or XML text"))
+MOST_BLANKS = 64
+
+
+def what_it_is(data: memoryview) -> str:
+    """What a file that is neither safetensors nor of torch.save seems to be."""
+    begin = bytes(data[:MOST_BLANKS])
+    known = next((name for start, name in BEGINNINGS if begin.startswith(start)), None)
+    text = next((name for start, name in TEXTS if begin.lstrip().startswith(start)), None)
+    return known or text or f"something else ({len(data)} bytes)"
+
+
 def read(data: memoryview, require: Callable[[int, str], None]) -> list[tuple[str, torch.Tensor]]:
     """The tensors of a saved ``state_dict``, in their order.
 
@@ -44,7 +64,7 @@ def read(data: memoryview, require: Callable[[int, str], None]) -> list[tuple[st
     if not data:
         _refuse("it is empty")
     if data[:4] != ZIP:
-        _refuse("it is a pickle file or something else, not the zip archive that torch.save writes")
+        _refuse(f"it is {what_it_is(data)}, not the zip archive that torch.save writes")
     _check_archive(data)
     try:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

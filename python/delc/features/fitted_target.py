@@ -15,6 +15,7 @@ import numpy.typing as npt
 from delc.features.array_text import format_array
 from delc.features.layout import RowLayout
 from delc.features.moments import Floats
+from delc.features.numbered import Labels, labels_json, once
 from delc.features.stored import FORMAT_VERSION, Document, floats
 from delc.features.target_encoding import (
     BOOLEAN_LABELS,
@@ -68,7 +69,7 @@ class Classification(_Target):
     often training saw each.
     """
 
-    labels: tuple[str, ...]
+    labels: Labels
     counts: tuple[int, ...]
     task: ClassVar = "classification"
 
@@ -94,14 +95,14 @@ class Classification(_Target):
 
     def to_json(self) -> dict[str, Any]:
         """A JSON document for ``target_from_json``."""
-        return {**self._json(self.task), "labels": list(self.labels), "counts": list(self.counts)}
+        return {**self._json(self.task), "labels": labels_json(self.labels), "counts": once(list(self.counts))}
 
 
 @dataclass(frozen=True)
 class Multilabel(_Target):
     """Any number of labels at once. ``counts``: how many of the training's ``rows`` had each label."""
 
-    labels: tuple[str, ...]
+    labels: Labels
     counts: tuple[int, ...]
     rows: int
     task: ClassVar = "multilabel"
@@ -135,8 +136,8 @@ class Multilabel(_Target):
         """A JSON document for ``target_from_json``."""
         return {
             **self._json(self.task),
-            "labels": list(self.labels),
-            "counts": list(self.counts),
+            "labels": labels_json(self.labels),
+            "counts": once(list(self.counts)),
             "rows": self.rows,
         }
 
@@ -145,7 +146,7 @@ class Multilabel(_Target):
 class Regression(_Target):
     """One or several numbers. A network learns (value - center) / scale of each output."""
 
-    labels: tuple[str, ...]
+    labels: Labels
     center: Floats
     scale: Floats
     task: ClassVar = "regression"
@@ -167,9 +168,9 @@ class Regression(_Target):
         """A JSON document for ``target_from_json``."""
         return {
             **self._json(self.task),
-            "labels": list(self.labels),
-            "center": floats(self.center),
-            "scale": floats(self.scale),
+            "labels": labels_json(self.labels),
+            "center": once(floats(self.center)),
+            "scale": once(floats(self.scale)),
         }
 
 
@@ -191,7 +192,7 @@ def target_from_json(value: Any) -> FittedTarget:
     document.choice("task", TASKS)
     columns = tuple(_column(column) for column in document.items("columns"))
     reading = document.choice("reading", READINGS)
-    labels = document.texts("labels")
+    labels = document.labels("labels")
     if not columns or not labels:
         document.refuse("has no columns or no labels")
     common = (columns, reading, document.text("reason"))
@@ -209,7 +210,7 @@ def target_from_json(value: Any) -> FittedTarget:
     return Regression(*common, labels, center, scale)
 
 
-def _are_whole(labels: tuple[str, ...], column: QueryColumn) -> bool:
+def _are_whole(labels: Labels, column: QueryColumn) -> bool:
     """Whether these are labels of an integer or boolean column, which are compared as numbers."""
     if family(column.type) is Family.BOOLEAN:
         return set(labels) <= set(BOOLEAN_LABELS)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from delc.features.moments import Floats
+from delc.features.numbered import MANY, Labels, Numbered
 from delc.features.settings import MOST_ELEMENTS
 from delc.server.errors import InvalidData
 
@@ -98,6 +99,8 @@ class Document:
     def numbers(self, key: str, length: int, positive: bool = False) -> Floats:
         """``length`` finite numbers, read-only float64."""
         values = self.items(key)
+        if length > MANY and len(values) == 1:
+            values = [self._number(values[0], key)] * length
         if len(values) != length:
             self.refuse(f'has {len(values)} numbers as "{key}" where {length} belong')
         result = np.array([self._number(value, key) for value in values], dtype=np.float64)
@@ -109,6 +112,8 @@ class Document:
     def counts(self, key: str, length: int) -> tuple[int, ...]:
         """``length`` whole numbers from 0."""
         values = self.items(key)
+        if length > MANY and len(values) == 1:
+            values = values * length
         if len(values) != length or not all(type(value) is int and value >= 0 for value in values):
             self.refuse(f'has something else than {length} counts as "{key}"')
         return tuple(values)
@@ -121,6 +126,14 @@ class Document:
         if len(set(values)) != len(values):
             self.refuse(f'has the same string twice in "{key}"')
         return tuple(values)
+
+    def labels(self, key: str) -> Labels:
+        """Different strings, one by one or numbered through."""
+        value = self._values[key]
+        if not isinstance(value, dict):
+            return self.texts(key)
+        rule = Document(value, ("prefix", "first", "count"), self._where)
+        return Numbered(rule.text("prefix"), rule.whole("first", 0, 1), rule.whole("count", 1, MOST_ELEMENTS))
 
     def shape(self, key: str) -> tuple[int, ...]:
         """1 to 8 positive dimensions."""

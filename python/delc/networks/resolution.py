@@ -119,7 +119,7 @@ def resolve(network: Network, inputs: Mapping[str, InputSpec], outputs: int | No
     values = dict(arriving)
     layers, reports = [], []
     for position, layer in enumerate(network, start=1):
-        layer, output = _resolve_layer(layer, [values[source] for source in layer.inputs])
+        layer, output = resolve_layer(layer, [values[source] for source in layer.inputs])
         values[layer.name] = output
         layers.append(layer)
         reports.append(_report(position, layer, [values[source] for source in layer.inputs], output))
@@ -145,7 +145,7 @@ def _with_outputs(network: Network, open_layer: Layer, outputs: int | None) -> N
     return Network(tuple(closed if layer is open_layer else layer for layer in network))
 
 
-def _resolve_layer(layer: Layer, arriving: Sequence[Value]) -> tuple[Layer, Value]:
+def resolve_layer(layer: Layer, arriving: Sequence[Value]) -> tuple[Layer, Value]:
     """The layer with all arguments, and what it gives."""
     kind = find_kind(layer.kind)
     _check_count(layer, kind)

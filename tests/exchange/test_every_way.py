@@ -290,6 +290,14 @@ def test_attention_between_sequences_goes_out_as_a_program_and_in_again() -> Non
         check_program(built, {f"in{at}": torch.randn(3, *shape) for at, shape in enumerate(shapes)})
 
 
+@pytest.mark.parametrize("used_before", [False, True])
+def test_sinusoidal_positions_go_out_as_a_program_and_in_again(used_before: bool) -> None:
+    built = one_layer("positional_encoding", {"method": "sinusoidal"}, [InputSpec((5, 8))])
+    if used_before:
+        built.module({"in0": torch.zeros(1, 5, 8)})
+    check_program(built, {"in0": torch.randn(3, 5, 8)})
+
+
 def test_a_recurrent_layer_over_padding_is_no_program() -> None:
     specs = [InputSpec((5, 8)), InputSpec((5,), "int64", 4)]
     built = one_layer("lstm", {"hidden_size": 3, "padding_index": 0}, specs)

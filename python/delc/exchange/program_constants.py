@@ -29,6 +29,7 @@ LOOKS = (
     "slice.Tensor", "select.int", "transpose.int", "permute.default", "view.default", "reshape.default",
     "unsqueeze.default", "squeeze.dim", "chunk.default", "split.Tensor", "split_with_sizes.default", "t.default",
     "alias.default", "detach.default", "unflatten.int", "expand.default",
+    "to.dtype", "to.dtype_layout", "lift_fresh_copy.default", "clone.default", "contiguous.default",
 )  # fmt: skip
 """What looks at a tensor in another way, and takes no memory."""
 

@@ -1,6 +1,6 @@
 """Searching a repository of 10,000 versions, and trying models, against PyTorch and optuna by hand.
 
-bench_dql.py [--versions 10000] [--part select|evaluate]
+bench_dql.py [--versions 10000] [--part select|evaluate] [--rounds 3]
 
 select: a synthetic catalog, versions of 20 to 100 layers each with 5 epochs of metrics and lineage in lines of ten;
 every published form of select, and others, must answer within 100 ms. evaluate: query 4 on images of digits, against
@@ -85,6 +85,7 @@ SELECTS = {
     "rare layer": 'select m where m["conv38"] exists and m["pool38"].kind = "avg_pool2d"',
     "join": """select a, b where a.name = b.name and a.accuracy > b.accuracy and b.parent.id = a.id
                and a.name like "inception_1%" limit 50""",
+    "many walks": "select m where " + " and ".join(f'm["conv{1 + i}"].next has POOL("MAX")' for i in range(8)),
     "nested": 'select m from (select x where x.name like "lenet%") where m["conv3"].prev has POOL limit 50',
 }
 
@@ -93,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--versions", type=int, default=10_000)
     parser.add_argument("--part", choices=["select", "evaluate", "all"], default="all")
+    parser.add_argument("--rounds", type=int, default=3, help="of evaluate")
     chosen = parser.parse_args()
     with server() as cluster, goals() as goal:
         with connected(cluster) as connection:
@@ -103,7 +105,7 @@ def main() -> None:
             from harness.search import measure_search
 
             with connected(cluster) as connection:
-                measure_search(connection, goal)
+                measure_search(connection, goal, chosen.rounds)
 
 
 def measure_selects(connection: Connection, goal: Goals, versions: int) -> None:

@@ -16,7 +16,7 @@ group_server() {
     [ -z "$major" ] || echo "postgresql-$major" "postgresql-plpython3-$major" "postgresql-server-dev-$major"
     case $libraries in
         venv) echo python3-venv ;;
-        debian) echo python3-torch python3-numpy python3-safetensors python3-psycopg python3-sklearn python3-scipy python3-onnx ;;
+        debian) echo python3-torch python3-numpy python3-safetensors python3-psycopg python3-sklearn python3-scipy python3-onnx python3-optuna ;;
     esac
 }
 

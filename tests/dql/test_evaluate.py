@@ -155,6 +155,24 @@ def test_samplers(ask: Ask, work: Connection) -> None:
     assert {row["source"]: row["detail"] for row in plan}["trials"] == "5"
 
 
+def test_a_sampler_that_learns_proposes_the_same_values_however_many_trials_run_at_a_time(
+    ask: Ask, work: Connection
+) -> None:
+    search = {"sampler": "tpe", "samples": 16}
+    save(work, {"dataset": "digits", "optimizer": "sgd", "batch_size": 1, "search": search})
+    query = f'{FROM} vary config.momentum in [0.5] and config.base_lr auto(0.000001, 0.1) keep top(1, m["loss"], 9)'
+    tried = []
+    for workers in (1, 2):
+        work.execute(f"SET LOCAL delc.trial_workers = {workers}".encode())
+        trials = ask(query, seed=3)
+        tried.append([(trial["detail"], trial["value"], trial["state"]) for trial in trials])
+    assert tried[0] == tried[1]
+    rates = [float(trial["detail"].rpartition("= ")[2]) for trial in sorted(trials, key=lambda each: each["number"])]
+    assert len(set(rates)) == 16
+    # The first ten are drawn at random, all over the range; the others where the losses were least.
+    assert sum(rate > 0.0003 for rate in rates[10:]) >= 4
+
+
 def test_what_was_thrown_away_stays_in_the_log_without_its_weights(ask: Ask, work: Connection) -> None:
     versions = value(work, "SELECT count(*) FROM delc.model_versions")
     trials = ask(f'{FROM} vary config.base_lr in [0.1, 0.0001, 0.00001] keep top(1, m["loss"], 9)')

@@ -59,6 +59,11 @@ _ARGUMENTS = frozenset(argument.name for kind in KINDS.values() for argument in 
 MOST_JOINED = 3
 """Tables of a walk of one step, which PostgreSQL may join with those of other conditions."""
 
+MOST_WALKS = 2
+"""So many walks of a statement may be joined: each may be the rare one by which versions are found, but joined with all
+versions many of them take minutes. The others are looked at version by version.
+"""
+
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-4])(:[0-5]\d)?)?)?")
 """Times as both Python and PostgreSQL read them; no clock is further from Greenwich than 14 hours."""
 
@@ -162,6 +167,7 @@ class _Walk:
     tables: tuple[str, ...]
     conditions: tuple[str, ...]
     layer: str
+    is_joined: bool
 
     def exists(self, *held: str) -> str:
         """That there is such a layer for which the conditions hold."""
@@ -169,7 +175,7 @@ class _Walk:
         if not self.tables:
             return f"({conditions})"
         # Joined with all versions at once, long walks multiply; each of them alone is short. OFFSET keeps them apart.
-        fence = " OFFSET 0" if len(self.tables) > MOST_JOINED or "EXISTS" in conditions else ""
+        fence = "" if self.is_joined and "EXISTS" not in conditions else " OFFSET 0"
         return f"EXISTS (SELECT FROM {', '.join(self.tables)} WHERE {conditions}{fence})"
 
 
@@ -185,7 +191,9 @@ def _walk(node: Node, scope: Scope) -> _Walk:
         conditions += [f"{layer}.version_id = {model.version}.id", select_layers(selector, layer, scope)]
     for step in node.steps:
         layer = follow(step, layer, tables, conditions, model, scope.bindings)
-    return _Walk(tuple(tables), tuple(conditions), layer)
+    scope.bindings.walks += 1
+    is_joined = len(tables) <= MOST_JOINED and scope.bindings.walks <= MOST_WALKS
+    return _Walk(tuple(tables), tuple(conditions), layer, is_joined)
 
 
 def _has(predicate: Has, scope: Scope) -> str:

@@ -47,7 +47,10 @@ OTHER_NAMES = {
 """Names that are usual elsewhere."""
 
 STARTS = ("warm", "fresh")
-SAMPLERS = ("sobol", "random", "grid")
+LEARNING = "tpe"
+"""The sampler whose values depend on the results of trials before."""
+
+SAMPLERS = ("sobol", "random", "grid", LEARNING)
 STOPPING = ("halving", "none")
 DEFAULT_EPOCHS = 10
 

@@ -13,6 +13,8 @@ class Bindings:
     def __init__(self) -> None:
         self.values: list[queries.Typed] = []
         self._names = 0
+        self.walks = 0
+        """How many walks along layers its conditions have so far."""
 
     def bind(self, value: Any, type_name: str) -> str:
         """The placeholder of a value."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from delc.dql import configs, sampling
-from delc.dql.configs import Config
+from delc.dql.configs import LEARNING, Config
 from delc.dql.halving import Rung, rungs, total_iterations
 from delc.dql.making import title_of
 from delc.dql.problems import TooLarge, problem, unknown_name
+from delc.dql.proposals import Proposals
 from delc.dql.sampling import MOST_TRIALS, Space
 from delc.dql.selecting import matching
 from delc.dql.settings import settings
@@ -56,6 +57,7 @@ class Plan:
     rows: RowStore
     workers: int
     why_own: str | None
+    proposals: Proposals | None = None
 
     def rows_of(self, trial: Trial) -> TrialRows:
         """The rows of a trial."""
@@ -88,19 +90,26 @@ def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
             hint='Set "trials" in "search" of the configuration: that many points are drawn at random.',
             kind=TooLarge,
         )
-    trials: list[Trial] = []
     rows = RowStore(execution.watch)
     for version in found:
         _check_metric(query.keep, version)
-        for point in sampling.points(varied, config, execution.seed):
-            chosen = settings(config, point, iterations, execution.seed)
-            trials.append(Trial(len(trials) + 1, version, chosen, metric=metric))
+    points = sampling.points(varied, config, execution.seed)
+    pairs = [(version, point) for version in found for point in points]
+    proposals = None
+    if config.search.sampler == LEARNING and varied.drawn and pairs:
+        samples = config.search.samples
+        pairs = [pair for first in range(samples) for pair in pairs[first::samples]]
+        proposals = Proposals(varied, len(found), len(pairs) // samples, execution.seed)
+    trials = [
+        Trial(number, version, settings(config, point, iterations, execution.seed), metric=metric, point=point)
+        for number, (version, point) in enumerate(pairs, start=1)
+    ]
     for trial in trials:
         interrupts.check()
         rows.rows(trial.source, trial.settings.dataset)
     goal, steps = _stopping(query.keep, config, len(trials), iterations)
     workers, why = _workers(trials, rows, steps, execution)
-    return Plan(config, varied, trials, steps, goal, metric, iterations, rows, workers, why)
+    return Plan(config, varied, trials, steps, goal, metric, iterations, rows, workers, why, proposals)
 
 
 def _workers(trials: list[Trial], rows: RowStore, steps: list[Rung], execution: Execution) -> tuple[int, str | None]:

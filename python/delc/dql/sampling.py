@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from delc.dql.configs import Config
+from delc.dql.configs import LEARNING, Config
 from delc.dql.problems import WrongValue, problem
 from delc.dql.settings import LEARNING_RATE, Knob, knob
 from delc.dql.syntax import Dimension, Value
@@ -88,7 +88,9 @@ def space(dimensions: Sequence[Dimension], config: Config) -> Space:
 
 
 def points(varied: Space, config: Config, seed: int) -> list[dict[Knob, Value]]:
-    """The points that are tried, in an order that the seed decides alone."""
+    """The points that are tried, in an order that the seed decides alone; those of a sampler that learns are without
+    what it draws, the ones of each point of the grid side by side.
+    """
     grid = [
         dict(zip([each for each, _ in varied.given], values, strict=True))
         for values in _product([values for _, values in varied.given])
@@ -98,17 +100,26 @@ def points(varied: Space, config: Config, seed: int) -> list[dict[Knob, Value]]:
         grid = [grid[place] for place in sorted(random.Random(seed).sample(range(len(grid)), most))]
     if not varied.drawn:
         return grid
+    if config.search.sampler == LEARNING:
+        return [point for point in grid for _ in range(config.search.samples)]
     shares = _shares(config, len(varied.drawn), len(grid), seed)
-    result = []
-    for place, (point, _) in enumerate(itertools.product(grid, range(len(shares) // len(grid)))):
-        rate = _learning_rate(point, config)
-        values = dict(point)
-        for (each, scale), share in zip(varied.drawn, shares[place], strict=True):
-            values[each] = scale.at(share, rate)
-            if each.sort == "option" and each.name == LEARNING_RATE:
-                rate = float(values[each])
-        result.append(values)
-    return result
+    return [
+        with_drawn(point, dict(zip([each for each, _ in varied.drawn], shares[place], strict=True)), varied, config)
+        for place, (point, _) in enumerate(itertools.product(grid, range(len(shares) // len(grid))))
+    ]
+
+
+def with_drawn(
+    point: Mapping[Knob, Value], shares: Mapping[Knob, float], varied: Space, config: Config
+) -> dict[Knob, Value]:
+    """A point of the grid with the knobs that are drawn, each at its share of its range."""
+    rate = _learning_rate(point, config)
+    values = dict(point)
+    for each, scale in varied.drawn:
+        values[each] = scale.at(shares[each], rate)
+        if each.sort == "option" and each.name == LEARNING_RATE:
+            rate = float(values[each])
+    return values
 
 
 def count(varied: Space, config: Config) -> int:
@@ -144,7 +155,7 @@ def _shares(config: Config, dimensions: int, grid: int, seed: int) -> list[list[
     return drawn
 
 
-def _learning_rate(point: dict[Knob, Value], config: Config) -> float:
+def _learning_rate(point: Mapping[Knob, Value], config: Config) -> float:
     for each, value in point.items():
         if each.sort == "option" and each.name == LEARNING_RATE and isinstance(value, int | float):
             return float(value)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from delc.dql.planning import Plan
+from delc.dql.sampling import with_drawn
 from delc.dql.schedule import Key, Schedule
+from delc.dql.settings import settings
 from delc.dql.trials import FINISHED, KEPT, Beginning, Trial, begin, work_of
 from delc.dql.work import Outcome, Work
 from delc.log import runs
@@ -44,6 +46,7 @@ class Search:
         self._begun: set[int] = set()
         self._weights: dict[int, dict[str, Tensor]] = {}
         self._said = 0
+        self._models: dict[int, int] = {}
 
     @property
     def is_over(self) -> bool:
@@ -54,11 +57,14 @@ class Search:
         """Lets the next trials begin: that takes queries, which cannot be made in the midst of training."""
         for number in self._schedule.upcoming(most):
             if number not in self._begun:
+                if not self._is_drawn(self._trials[number]):
+                    break
                 try:
                     self._begin(self._trials[number])
                 except DelcError as error:
                     self._trials[number].fail(error)
                     self._schedule.failed(number)
+                    self._propose(self._trials[number])
                 else:
                     self._begun.add(number)
         self._conclude()
@@ -87,6 +93,7 @@ class Search:
         else:
             trial.mark()
             self._schedule.reached(trial.number, trial.iterations, self._key(trial), trial.ended)
+        self._propose(trial)
         self._conclude()
         self._changed(trial)
 
@@ -107,6 +114,29 @@ class Search:
                 f"after {rung.iterations} iterations {len(best)} of {rung.trials} trials "
                 f"{'are kept' if is_last else 'go on'}{shown}"
             )
+
+    def _is_drawn(self, trial: Trial) -> bool:
+        """Draws the values of a trial where they depend on those before it; whether it has them."""
+        planned, proposals = self._planned, self._planned.proposals
+        if proposals is None:
+            return True
+        if not proposals.may_ask(trial.number):
+            return False
+        shares = proposals.ask(trial.number, self._models.setdefault(trial.source.id, len(self._models)), trial.point)
+        point = with_drawn(trial.point, shares, planned.space, planned.config)
+        trial.settings = settings(planned.config, point, planned.iterations, self._execution.seed)
+        return True
+
+    def _propose(self, trial: Trial) -> None:
+        """Lets later trials learn of one that has failed, or come to the first rung."""
+        proposals, first = self._planned.proposals, self._planned.rungs[0].iterations
+        if proposals is None:
+            return
+        if trial.error is not None:
+            proposals.tell(trial.number, None)
+        elif trial.ended or trial.iterations >= first:
+            value = trial.value_at(first) if self._planned.least_is_best else -trial.value_at(first)
+            proposals.tell(trial.number, value if math.isfinite(value) else None)
 
     def _begin(self, trial: Trial) -> None:
         rows = self._planned.rows_of(trial)

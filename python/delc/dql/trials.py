@@ -11,7 +11,8 @@ from torch import Tensor
 
 from delc.dql.carrying import carry
 from delc.dql.rows import Row, row
-from delc.dql.settings import Settings, network_changes, training_options
+from delc.dql.settings import Knob, Settings, network_changes, training_options
+from delc.dql.syntax import Value
 from delc.dql.trial_data import TrialRows
 from delc.dql.work import Goal, Outcome, Work, measured
 from delc.features.fitted_target import target_from_json
@@ -54,6 +55,7 @@ class Trial:
     model: str | None = None
     version_id: int | None = None
     metric: str = "loss"
+    point: Mapping[Knob, Value] = field(default_factory=dict)
 
     @property
     def iterations(self) -> int:

@@ -57,16 +57,21 @@ multiply(uint64 a, uint64 b)
 	return reduce((uint64) (product & PRIME) + (uint64) (product >> 61));
 }
 
-/* The sum of the products; 64 of them are less than 2^128. */
-static inline uint64
-sum_products(const uint64 *a, const uint64 *b, int count)
+/* For each lane, the sum of the block's products; 64 of them are less than 2^128. */
+static inline void
+sum_products(const RowDigester *digester, uint64 *sums)
 {
-	uint128		sum = 0;
+	uint128		totals[DIGEST_LANES] = {0};
 
-	for (int i = 0; i < count; i++)
-		sum += (uint128) a[i] * b[i];
+	for (int i = 0; i < digester->used; i++)
+	{
+		for (int lane = 0; lane < DIGEST_LANES; lane++)
+			totals[lane] += (uint128) digester->multipliers[lane][i] * digester->block[i];
+	}
 	/* 61 bits, 61 bits and the 6 bits above them */
-	return reduce((uint64) (sum & PRIME) + (uint64) ((sum >> 61) & PRIME) + (uint64) (sum >> 122));
+	for (int lane = 0; lane < DIGEST_LANES; lane++)
+		sums[lane] = reduce((uint64) (totals[lane] & PRIME) + (uint64) ((totals[lane] >> 61) & PRIME) +
+							(uint64) (totals[lane] >> 122));
 }
 
 #else
@@ -82,14 +87,15 @@ multiply(uint64 a, uint64 b)
 	return reduce(8 * high + (middle >> 29) + ((middle & 0x1FFFFFFF) << 32) + reduce(low));
 }
 
-static inline uint64
-sum_products(const uint64 *a, const uint64 *b, int count)
+static inline void
+sum_products(const RowDigester *digester, uint64 *sums)
 {
-	uint64		sum = 0;
-
-	for (int i = 0; i < count; i++)
-		sum = reduce(sum + multiply(a[i], b[i]));
-	return sum;
+	for (int lane = 0; lane < DIGEST_LANES; lane++)
+	{
+		sums[lane] = 0;
+		for (int i = 0; i < digester->used; i++)
+			sums[lane] = reduce(sums[lane] + multiply(digester->multipliers[lane][i], digester->block[i]));
+	}
 }
 
 #endif							/* HAVE_INT128 */
@@ -125,15 +131,14 @@ row_digester_begin(RowDigester *digester)
 
 /* ---- a sequence of numbers ---- */
 
-static void
+static inline void
 close_block(RowDigester *digester)
 {
-	for (int lane = 0; lane < DIGEST_LANES; lane++)
-	{
-		uint64		sum = sum_products(digester->multipliers[lane], digester->block, digester->used);
+	uint64		sums[DIGEST_LANES];
 
-		digester->state[lane] = multiply(reduce(digester->state[lane] + sum), digester->points[lane]);
-	}
+	sum_products(digester, sums);
+	for (int lane = 0; lane < DIGEST_LANES; lane++)
+		digester->state[lane] = multiply(reduce(digester->state[lane] + sums[lane]), digester->points[lane]);
 	digester->elements += digester->used;
 	digester->used = 0;
 }

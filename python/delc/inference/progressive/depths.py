@@ -1,28 +1,45 @@
-"""Which parameters are read further than the others, because that costs next to nothing.
+"""Which parameters are read one depth further than the others, because that costs next to nothing.
 
-What is unknown of an early layer grows through all the layers behind it, and early layers, convolutions above all, have
-few parameters. So the smallest parameters, as long as they are a small part of the whole, are read one plane ahead.
+What is unknown of a layer's parameters moves the outputs by about as much as what is unknown of another's, however few
+they are. So the smallest parameters are known better first: as many as one plane or half plane more of them takes a
+small part of all stored bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 SMALL = 2000
 """Values that take at most so many stored bytes lie in their rows, so nothing is saved by reading a part of them."""
 
-AHEAD_SHARE = 0.1
+FIRST_BITS = 16
+"""The depth from which answers can be settled: of one byte, even the exponent is not known."""
+
+AHEAD_SHARE = 0.05
 """The part of all stored bytes that is read ahead."""
 
-AHEAD_BITS = 8
+
+@dataclass(frozen=True)
+class Depths:
+    """Up to where a parameter is read (``ends``, bytes) for each of the depths (``bits``) at which a plane ends."""
+
+    bits: Sequence[int]
+    ends: Sequence[int]
+
+    @property
+    def step(self) -> int:
+        """Bytes from the first depth to the next."""
+        first = max(1, sum(bits <= FIRST_BITS for bits in self.bits))
+        return self.ends[min(first, len(self.ends) - 1)] - self.ends[first - 1]
 
 
-def read_ahead(stored: Mapping[str, int]) -> frozenset[str]:
-    """The names of the parameters that are read ahead, from the stored bytes of each."""
-    limit, total, found = AHEAD_SHARE * sum(stored.values()), 0, set()
-    for name, size in sorted(stored.items(), key=lambda item: (item[1], item[0])):
-        total += size
-        if total > limit:
-            break
-        found.add(name)
+def read_ahead(parameters: Mapping[str, Depths]) -> frozenset[str]:
+    """The names of the parameters that are read ahead; those that are small are not, they are read whole."""
+    left = AHEAD_SHARE * sum(depths.ends[-1] for depths in parameters.values())
+    found = set()
+    for name, depths in sorted(parameters.items(), key=lambda item: (item[1].ends[-1], item[0])):
+        if depths.ends[-1] > SMALL and depths.step <= left:
+            left -= depths.step
+            found.add(name)
     return frozenset(found)

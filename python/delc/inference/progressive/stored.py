@@ -18,7 +18,7 @@ import torch
 from delc.features import FittedFeatures
 from delc.inference.progressive import costs
 from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
-from delc.inference.progressive.depths import AHEAD_BITS, SMALL, read_ahead
+from delc.inference.progressive.depths import FIRST_BITS, SMALL, Depths, read_ahead
 from delc.inference.progressive.fill import filled
 from delc.inference.progressive.propagation import Boxed, boxed
 from delc.inference.progressive.settling import Forward
@@ -28,9 +28,6 @@ from delc.networks import BuiltNetwork, Network, restore
 from delc.networks.resolution import ResolvedNetwork, resolve
 from delc.server import interrupts, queries, settings
 from delc.server.errors import InvalidParameter
-
-LEAST_BITS = 16
-"""Fewer settle nothing: of one byte, even the exponent is not known."""
 
 ALL_BITS = 32
 """Of the float32 that networks compute in."""
@@ -59,7 +56,7 @@ class Hop:
 @dataclass
 class StoredTensor:
     """A parameter, or a chunk of one. ``bits``: the depths to which it can be read; ``planes``: how many of them it
-    is.
+    is. ``ahead``: how many depths further than others it is read.
     """
 
     name: str
@@ -85,7 +82,7 @@ class StoredTensor:
         """Depths that hold so many bits, and no more; small values whole, and at least one."""
         if not self.large:
             return len(self.bits)
-        return max(1, sum(known <= bits + self.ahead for known in self.bits))
+        return min(len(self.bits), max(1, sum(known <= bits for known in self.bits) + self.ahead))
 
     @staticmethod
     def of(rows: list[dict[str, Any]]) -> StoredTensor:
@@ -136,7 +133,7 @@ class StoredModel:
         """The numbers of leading bits at which planes of large parameters end."""
         found = {bits for tensor in self.tensors if tensor.large for bits in tensor.bits}
         most = max((tensor.bits[-1] for tensor in self.tensors if "float" in tensor.dtype), default=ALL_BITS)
-        return sorted(bits for bits in found | {most} if bits >= min(LEAST_BITS, most))
+        return sorted(bits for bits in found | {most} if bits >= min(FIRST_BITS, most))
 
     @property
     def all_bits(self) -> int:
@@ -229,12 +226,12 @@ class StoredModel:
         chains = groupby(found, key=itemgetter("name", "chunk"))
         self.tensors = [StoredTensor.of(list(chain)) for _, chain in chains]
         self.reading.chunks += sum(row["chunks"] for row in found)
-        sizes: dict[str, int] = {}
+        chunks: dict[str, list[StoredTensor]] = {}
         for tensor in self.tensors:
-            sizes[tensor.name] = sizes.get(tensor.name, 0) + tensor.stored
-        further = read_ahead(sizes)
+            chunks.setdefault(tensor.name, []).append(tensor)
+        further = read_ahead({name: _depths(found) for name, found in chunks.items()})
         for tensor in self.tensors:
-            tensor.ahead = AHEAD_BITS if tensor.name in further else 0
+            tensor.ahead = 1 if tensor.name in further else 0
 
     def forget(self) -> None:
         """Drops the planes that are kept."""
@@ -331,6 +328,16 @@ def _value(tensor: StoredTensor, planes: int) -> Any:
     if whole:
         return queries.value(_CHAIN, prefixes, sizes)
     return queries.value(_CHAIN_PLANES, prefixes, sizes, queries.typed(tensor.bits[planes - 1] // 8, "integer"))
+
+
+def _depths(chunks: list[StoredTensor]) -> Depths:
+    """Those of a parameter, which are those of its chunks; all or nothing where these differ."""
+    stored = sum(chunk.stored for chunk in chunks)
+    bits = chunks[0].bits
+    if not chunks[0].large or any(chunk.bits != bits for chunk in chunks):
+        return Depths(bits[-1:], [stored])
+    ends = [sum(hop.ends[place] for chunk in chunks for hop in chunk.hops) for place in range(len(bits))]
+    return Depths(bits, ends)
 
 
 _models: OrderedDict[tuple[int, str | None], StoredModel] = OrderedDict()

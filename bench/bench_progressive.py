@@ -307,7 +307,7 @@ def is_refuted(built: BuiltNetwork, boxes: dict[str, Box], row: torch.Tensor, gu
     for rival in rivals:
         values = {name: box.centre.clone() for name, box in boxes.items()}
         for _ in range(ATTACK_STEPS):
-            moving = {name: value.requires_grad_() for name, value in values.items() if boxes[name].radius is not None}
+            moving = {name: value.requires_grad_() for name, value in values.items() if not boxes[name].exact}
             outputs = torch.func.functional_call(built.module, values, (row,))[0]
             if int(outputs.argmax()) != best:
                 return True

@@ -1,8 +1,8 @@
 """The time of progressive predictions against full ones, each in a session that holds no model yet.
 
-A model of 200 MB and more is predicted with cold (its files and the server's buffers dropped) and with everything
-cached, for few rows and for many; and a deep one that bounds hardly settle, for what is lost at worst. The weights are
-random: what counts is how much is read and computed.
+A model of 200 MB and more, trained on MNIST, is predicted with cold (its files and the server's buffers dropped) and
+with everything cached, for few rows and for many. So are, for what is lost at worst, models that bounds hardly settle:
+random ones of 15 and of 55 million parameters, and a deep one.
 
     make bench BENCHMARKS=bench/bench_progressive_reading.py
 """
@@ -16,32 +16,44 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import delc.client
+from bench_progressive import KEPT, Data, fit, mnist
 from delc.inference.progressive.costs import CONSTANT
 from harness import machine
 from harness.measure import Goals, goals
 from harness.server import DATABASE, connected, server
 from support.cluster import Cluster
 
-WIDTHS = (784, 6144, 6144, 2048, 10)
+LARGE = (784, 6144, 6144, 2048, 10)
+MIDDLE = (784, 3072, 3072, 1024, 10)
+EPOCHS = 2
 MOST = 1.3
 ROUNDS = 3
-SETUP = """
-    CREATE TABLE pictures AS
-    SELECT i AS id, array_agg(abs(sin(i * place * 0.7))::real ORDER BY place) AS pixels
-    FROM generate_series(1, 2000) AS i, generate_series(1, 784) AS place GROUP BY i
-"""
+SETUP = "CREATE TABLE pictures (id int, pixels real[])"
 
 
-def large_module() -> nn.Module:
-    """Four linear layers, 55 million parameters."""
-    torch.manual_seed(1)
+def wide_module(widths: tuple[int, ...], seed: int) -> nn.Module:
+    """Linear layers, 15 or 55 million parameters."""
+    torch.manual_seed(seed)
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(WIDTHS):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def trained_module(data: Data) -> nn.Module:
+    """The large one after training on MNIST; kept, and made once."""
+    module, kept = wide_module(LARGE, 1), KEPT / f"MNIST-5k large {EPOCHS}.safetensors"
+    if kept.exists():
+        module.load_state_dict(load_file(kept))
+    else:
+        fit(nn.Sequential(nn.Flatten(), module), data, EPOCHS)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        save_file(module.state_dict(), kept)
+    return module
 
 
 def deep_module() -> nn.Module:
@@ -108,23 +120,39 @@ def at_worst(check: Goals, what: str, full: float, progressive: float) -> None:
     check.at_most(f"{what}: progressive less {CONSTANT:g} s, to full", max(0.0, progressive - CONSTANT) / full, MOST)
 
 
+def prepare(connection: Any, images: Data) -> None:
+    """The rows to be predicted, which training did not see."""
+    connection.execute(SETUP)
+    with connection.cursor().copy("COPY pictures FROM STDIN") as copy:
+        for number, image in enumerate(images.test.flatten(1).tolist()):
+            copy.write_row((number, image))
+
+
 def main() -> None:
     with goals() as check, server(shared_buffers="1GB") as cluster:
         with connected(cluster) as connection:
             machine.describe(connection)
-            connection.execute(SETUP)
             delc.client.register(connection)
+            images = mnist()
+            prepare(connection, images)
             labels = [str(digit) for digit in range(10)]
-            warm = nn.Sequential(nn.Linear(784, 10))
-            for name, module in (("large", large_module()), ("deep", deep_module()), ("warm", warm)):
+            modules = {
+                "large": trained_module(images),
+                "random": wide_module(LARGE, 1),
+                "middle": wide_module(MIDDLE, 2),
+                "deep": deep_module(),
+                "warm": nn.Sequential(nn.Linear(784, 10)),
+            }
+            for name, module in modules.items():
                 delc.client.push(connection, name, module, input_shape=[784], labels=labels)
         print("\nseconds of one call in a session that has torch, but not the model; medians of", ROUNDS, "\n")
         data = Path(cluster.data)
         for rows in (1, 100):
             compare(cluster, "large", rows, data=data)
-        for model, rows in (("large", 1), ("large", 2000), ("deep", 1), ("deep", 2000)):
-            full, progressive = compare(cluster, model, rows, data=None)
-            at_worst(check, f"{model}, {rows} rows, cached", full, progressive)
+        for model in ("large", "random", "middle", "deep"):
+            for rows in (1, 1000):
+                full, progressive = compare(cluster, model, rows, data=None)
+                at_worst(check, f"{model}, {rows} rows, cached", full, progressive)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ AS 'MODULE_PATHNAME', 'delc_predict';
 COMMENT ON FUNCTION delc.predict(text, "any", text) IS
 $comment$What a model says of one row: the label in its original text form; for several labels an array in text form; for regression the number. input: a whole row (columns are matched by name), an array of numbers, a vector, a tensor, or the bytes of an image: SELECT delc.predict('churn', c) FROM customers c.
 
-reading: 'full', or how much of the parameters is read: 'progressive' gives the same labels from as few leading bits as prove them; 'probable' stops where a statistical rule finds another label unlikely; 'planes:2' gives what two planes (bytes) of each number say. See predict_rows_progressive().$comment$;
+reading: 'full', or how much of the parameters is read: 'progressive' gives the same labels from as few leading bits as prove them; 'probable' stops where a statistical rule finds another label unlikely; 'planes:2' gives what two planes (bytes) of each number say. See predict_rows_progressive(). The argument is not called precision because PostgreSQL takes no argument of that name without quotes.$comment$;
 
 CREATE FUNCTION delc.predict_value(model text, input "any") RETURNS double precision
 LANGUAGE c STABLE
@@ -128,6 +128,28 @@ return GD["delc"]("inference.progressive_reading")
 $$;
 COMMENT ON FUNCTION delc.progressive_reading() IS
 $comment$What the last call of this session with a reading other than full has read: a row for each depth and method with the rows that were settled so; bytes and chunks of TOAST tables (of 1,996 bytes each) that the call had read of the parameters by then, those for finding the planes among them (a model that is read in full at once may come from memory that sessions share); stored_bytes: what all parameters take. Planes that an earlier call of the session has read are kept and not read again. remark: why everything was read, if so.$comment$;
+
+CREATE FUNCTION delc.describe_parameters_progressive(model text, reading text DEFAULT 'planes:2')
+RETURNS TABLE (layer text, parameter text, shape bigint[], dtype text, bits integer, count bigint, mean_low double precision, mean_high double precision, std_low double precision, std_high double precision, min_low double precision, min_high double precision, max_low double precision, max_high double precision, norm_low double precision, norm_high double precision, zeros_low double precision, zeros_high double precision)
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("inference.describe_parameters_progressive", model, reading)
+$$;
+COMMENT ON FUNCTION delc.describe_parameters_progressive(text, text) IS
+$comment$As describe_parameters(), from the leading planes of the parameters alone, with error bars: what all bits say lies between low and high, always. bits: so many of each number are known; small parameters are read whole. reading: 'planes:k' or 'full'. NULL where numbers may be infinite or NaN.$comment$;
+
+CREATE FUNCTION delc.diff_parameters_progressive(a text, b text, reading text DEFAULT 'planes:2')
+RETURNS TABLE (layer text, parameter text, shape_a bigint[], shape_b bigint[], bits integer, norm_a_low double precision, norm_a_high double precision, norm_b_low double precision, norm_b_high double precision, distance_low double precision, distance_high double precision, cosine_low double precision, cosine_high double precision, unchanged_low double precision, unchanged_high double precision)
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("inference.diff_parameters_progressive", a, b, reading)
+$$;
+COMMENT ON FUNCTION delc.diff_parameters_progressive(text, text, text) IS
+$comment$As diff_parameters(), from the leading planes of the parameters alone, with error bars: norms, norm of the difference, cosine and share of unchanged numbers lie between low and high, always. A parameter that both versions share is known to be the same without its other bits. reading: 'planes:k' or 'full'. NULL where one lacks the parameter or has another shape, where numbers may be infinite or NaN, and for the cosine where one may be zero.$comment$;
 
 CREATE FUNCTION delc.plane_directory(value delc.tensor, OUT dtype text, OUT stored bigint, OUT ends bigint[], OUT bits bigint[], OUT chunks integer)
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE

@@ -475,7 +475,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("models.describe_model", model)
 $$;
 COMMENT ON FUNCTION delc.describe_model(text) IS
-$comment$One version in full: what it is, options, features, labels, network by layer, snapshots, learning curves, metrics, lineage and files. delc.describe_parameters() says more of its numbers.$comment$;
+$comment$One version in full: what it is, options, features, labels, network by layer, snapshots, learning curves, metrics, lineage and files. delc.describe_parameters() says more of its numbers, delc.describe_parameters_progressive() from a part of their bits.$comment$;
 
 CREATE FUNCTION delc.describe_parameters(model text) RETURNS TABLE (layer text, parameter text, shape bigint[], dtype text, learnable boolean, count bigint, mean double precision, std double precision, min double precision, max double precision, norm double precision, zeros double precision)
 LANGUAGE plpython3u STABLE
@@ -495,7 +495,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("models.diff_models", a, b)
 $$;
 COMMENT ON FUNCTION delc.diff_models(text, text) IS
-$comment$What is not the same in two versions or snapshots: aspect network (layers added, removed, changed), features, target, options (hyper-parameters), metrics (difference: b − a) and, for those who may read parameters, parameters (a and b: norms; difference: norm of the difference). delc.diff_parameters() says more of the numbers, delc.diff_predictions() finds rows on which they disagree.$comment$;
+$comment$What is not the same in two versions or snapshots: aspect network (layers added, removed, changed), features, target, options (hyper-parameters), metrics (difference: b − a) and, for those who may read parameters, parameters (a and b: norms; difference: norm of the difference). delc.diff_parameters() says more of the numbers, delc.diff_parameters_progressive() from a part of their bits, delc.diff_predictions() finds rows on which they disagree.$comment$;
 
 CREATE FUNCTION delc.diff_parameters(a text, b text) RETURNS TABLE (layer text, parameter text, shape_a bigint[], shape_b bigint[], norm_a double precision, norm_b double precision, distance double precision, cosine double precision, unchanged double precision)
 LANGUAGE plpython3u STABLE

@@ -13,7 +13,7 @@ from delc.features.fitted_target import Regression, target_from_json
 from delc.inference import row
 from delc.inference.forward import inputs, outputs
 from delc.inference.outputs import Codes, Scores, ranked, scores, text_of
-from delc.inference.progressive import answering, details, precision
+from delc.inference.progressive import answering, comparing, details, precision
 from delc.models import loaded, versions
 from delc.server import queries, settings, threads
 from delc.server.batches import QueryColumn
@@ -138,6 +138,10 @@ def _emit(portal: str, codes: Codes, values: Scores) -> None:
             np.ascontiguousarray(codes, dtype=np.int32).tobytes(),
             np.ascontiguousarray(values, dtype=np.float64).tobytes(),
         )
+
+
+describe_parameters_progressive = comparing.describe_parameters
+diff_parameters_progressive = comparing.diff_parameters
 
 
 def progressive_reading() -> Iterator[dict[str, Any]]:

@@ -300,6 +300,57 @@ def test_an_evaluation_from_planes_is_not_stored(session: Connection) -> None:
     assert value(session, "SELECT count(*) FROM delc.metrics") == before
 
 
+# ---- parameters ----
+
+
+def test_statistics_of_parameters_come_with_bounds_that_hold(session: Connection) -> None:
+    names = ("mean", "std", "min", "max", "norm", "zeros")
+    columns = ", ".join(f"p.{name}_low, f.{name}, p.{name}_high" for name in names)
+    for model in ("pictures", "halves", "chained"):
+        found = rows(
+            session,
+            f"SELECT p.parameter, p.bits, {columns} FROM delc.describe_parameters_progressive('{model}') AS p"
+            f" JOIN delc.describe_parameters('{model}') AS f USING (parameter)",
+        )
+        assert len(found) == 8
+        assert {bits for _, bits, *_ in found} >= {16, 32}
+        for _, _, *ends in found:
+            for low, exact, high in zip(ends[::3], ends[1::3], ends[2::3], strict=True):
+                assert low <= exact <= high
+
+
+def test_comparisons_of_parameters_come_with_bounds_that_hold(session: Connection) -> None:
+    names = ("norm_a", "norm_b", "distance", "cosine", "unchanged")
+    columns = ", ".join(f"p.{name}_low, f.{name}, p.{name}_high" for name in names)
+    for other in ("chained", "halves", "price"):
+        found = rows(
+            session,
+            f"SELECT {columns} FROM delc.diff_parameters_progressive('pictures', '{other}') AS p"
+            f" JOIN delc.diff_parameters('pictures', '{other}') AS f USING (parameter)",
+        )
+        assert len(found) == 8
+        for ends in found:
+            for low, exact, high in zip(ends[::3], ends[1::3], ends[2::3], strict=True):
+                assert low is None or exact is None or low <= exact <= high
+
+
+def test_parameters_that_are_stored_once_are_the_same_without_being_read(session: Connection) -> None:
+    session.execute("SELECT delc.copy_model('pictures', 'its_copy')")
+    found = rows(
+        session,
+        "SELECT DISTINCT unchanged_low, unchanged_high, distance_high"
+        " FROM delc.diff_parameters_progressive('pictures', 'its_copy')",
+    )
+    assert found == [(1.0, 1.0, 0.0)]
+
+
+@pytest.mark.parametrize("reading", ["progressive", "probable"])
+def test_statistics_are_of_planes(session: Connection, reading: str) -> None:
+    error = failure(session, "SELECT * FROM delc.describe_parameters_progressive('pictures', %s)", reading)
+    assert error.sqlstate == "22023"
+    assert "'planes:k'" in message(error)
+
+
 # ---- what is refused ----
 
 

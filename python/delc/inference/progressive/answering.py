@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from delc.features.fitted_target import FittedTarget, target_from_json
-from delc.inference.progressive import costs, precision, probable
+from delc.inference.progressive import precision, probable
 from delc.inference.progressive.decisions import Decision, decision_for, exact_evidence
 from delc.inference.progressive.methods import Inputs
 from delc.inference.progressive.precision import Precision
@@ -72,7 +72,7 @@ class Answering:
             return self._all(self.model.full()(inputs), IN_FULL, self.model.all_bits)
         if self.chosen.kind == precision.PROGRESSIVE:
             if not self.model.bits and not self.model.complete:
-                if self.model.preparing / costs.BOXED_NUMBERS > self.model.budget.left:
+                if not self.model.prepared and self.model.work.preparing > self.model.budget.left:
                     return self.settler.answer(inputs)
                 self.model.deepen()
                 self.model.budget.earn(0.0, self.model.reading_seconds)

@@ -24,8 +24,17 @@ QUICK_FLOPS = 5e10
 BOXED_NUMBERS = 1.5e7
 """Parameters a second that are made ready for bounds: centres, sizes and noise in float64, anew at each depth."""
 
+LARGE_BOXED_NUMBERS = 4e8
+"""The same, for those of large matrices: only their centres are made."""
+
 BOUND_FLOPS = 3e9
 """Operations a second of bounds, which are float64 and have smaller products."""
+
+LARGE_FLOPS = 3e10
+"""The same, with large matrices."""
+
+LARGE_PASSED_NUMBERS = 3e8
+"""Numbers of large matrices a second that a pass goes over, for however few rows."""
 
 INTERVAL_PASSES = 4
 """An interval pass costs so many forward passes: products of centres, of radii, of magnitudes, and a guess."""
@@ -41,6 +50,27 @@ WORTHWHILE = 0.5
 
 CHEAP = 0.1
 """A method that is expected to take less than this share of what is left is tried on all rows at once."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What bounds have to do: ``numbers`` of parameters and ``flops`` of a row's forward pass, those of ``large``
+    matrices among them.
+    """
+
+    numbers: int
+    large: int
+    flops: int
+
+    @property
+    def preparing(self) -> float:
+        """Seconds to make the parameters ready at a depth."""
+        return (self.numbers - self.large) / BOXED_NUMBERS + self.large / LARGE_BOXED_NUMBERS
+
+    def passes(self, count: float, rows: int) -> float:
+        """Seconds of as much as so many forward passes of each row."""
+        each = max(0, self.flops - 2 * self.large) / BOUND_FLOPS + 2 * self.large / LARGE_FLOPS
+        return self.large / LARGE_PASSED_NUMBERS + count * rows * each
 
 
 @dataclass

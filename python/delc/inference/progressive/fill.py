@@ -20,7 +20,7 @@ STRAIGHT = 1e-3
 
 def filled(prefix: torch.Tensor, box: Box, known_bits: int) -> torch.Tensor:
     """float32 numbers of which the first ``known_bits`` bits are those of ``prefix``, and which lie in the box."""
-    if box.radius is None or known_bits > 12 or prefix.element_size() != 4:
+    if box.exact or known_bits > 12 or prefix.element_size() != 4:
         return box.centre
     pattern = prefix.contiguous().view(torch.int32)
     codes = (pattern >> (32 - known_bits)) & ((1 << (known_bits - 1)) - 1)  # without the sign

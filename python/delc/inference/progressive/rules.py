@@ -10,6 +10,7 @@ from delc.inference.progressive import (
     rules_linear,
     rules_normalisation,
     rules_pooling,
+    rules_recurrent,
     rules_shapes,
 )
 from delc.inference.progressive.stages import REFUSALS, RULES, LayerView
@@ -22,6 +23,7 @@ __all__ = [
     "rules_linear",
     "rules_normalisation",
     "rules_pooling",
+    "rules_recurrent",
     "rules_shapes",
 ]
 

@@ -73,9 +73,7 @@ def projected(arriving: Bounds, weight: Box, bias: Box | None) -> Bounds:
 
 def part(box: Box | None, start: int, size: int) -> Box | None:
     """Rows of a parameter."""
-    if box is None:
-        return None
-    return Box(box.centre[start : start + size], None if box.radius is None else box.radius[start : start + size])
+    return None if box is None else box.rows(start, size)
 
 
 def products(first: Bounds, second: Bounds) -> Bounds:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from delc.inference.progressive import rounding
 from delc.inference.progressive.boxes import Box
+from delc.inference.progressive.large_products import LargeMatrix
 from delc.inference.progressive.stages import (
     REFUSALS,
     Bounds,
@@ -93,8 +94,31 @@ def linear(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     """Over the last dimension."""
     box = layer.boxes["weight"]
     outputs, terms = box.centre.shape
+    large: LargeMatrix | None = layer.kept("large", lambda: LargeMatrix.of(box))
+    if large is not None:
+        return large_stage(numbers(inputs[0]), large, layer.boxes.get("bias"))
     weights: Weights = layer.kept("weights", lambda: Weights.of(box, layer.boxes.get("bias"), terms, outputs))
     return product_stage(numbers(inputs[0]), weights, terms, functional.linear, lambda lines: lines @ weights.centre)
+
+
+def large_stage(arriving: Bounds, matrix: LargeMatrix, bias: Box | None) -> Stage:
+    """As ``product_stage``, for a large matrix."""
+    shift = 0.0 if bias is None else bias.wide()
+    middle, noise, spread = matrix.bounds(arriving)
+    middle = middle + shift
+    largest = row_largest(arriving.magnitude)
+    noise = noise + per_row(rounding.underflow(matrix.terms, largest, matrix.largest), noise)
+    sums = largest * matrix.largest * matrix.terms
+    if bias is not None:
+        noise = noise + bias.spread() + rounding.gamma(matrix.terms) * bias.largest()
+        sums = sums + float(bias.largest().max())
+    noise = torch.where(per_row(sums < rounding.LARGEST, noise), noise, torch.inf)
+    return Stage(
+        Bounds.around(middle, noise + spread),
+        noise,
+        lambda centres: matrix.product(centres[0]) + shift,
+        (lambda lines, rows: matrix.pull(lines),),
+    )
 
 
 def layer_convolution(layer: LayerView) -> Product:
@@ -164,10 +188,12 @@ def embedding(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     tokens = inputs[0]
     assert isinstance(tokens, torch.Tensor)
     box = layer.boxes["weight"]
-    centre = functional.embedding(tokens, box.centre).double()
-    if box.radius is None:
+    given = None if box.given is None else functional.embedding(tokens, box.given)
+    looked_up = Box(functional.embedding(tokens, box.centre), given, box.step)
+    centre = looked_up.wide()
+    if looked_up.exact:
         return Stage(Bounds(centre, centre), None, lambda centres: centre)
-    radius = functional.embedding(tokens, box.radius).double()
+    radius = looked_up.spread()
     return Stage(Bounds.around(centre, radius), radius, lambda centres: centre)
 
 

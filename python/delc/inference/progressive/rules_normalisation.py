@@ -19,6 +19,7 @@ from delc.inference.progressive.stages import (
     LayerView,
     Pull,
     Stage,
+    cut,
     numbers,
     rule,
 )
@@ -162,3 +163,63 @@ def _spread_out(scale: Scale, groups: Sequence[int], shape: torch.Size) -> Bound
     """The scale of every number, in groups."""
     one = torch.ones(shape, dtype=torch.float64)
     return Bounds((one * scale.low).reshape(*groups), (one * scale.high).reshape(*groups))
+
+
+@rule("normalize")
+def to_length_one(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
+    """x / max(norm, eps), by bounds alone; the sum or the Euclidean norm."""
+    arriving, dim = numbers(inputs[0]), layer.arguments["dim"]
+    exponent, eps = layer.arguments["p"], layer.arguments["eps"]
+    terms = arriving.low.shape[dim]
+    straddling = (arriving.low <= 0) & (arriving.high >= 0)
+    nearest = torch.where(straddling, 0.0, torch.minimum(arriving.low.abs(), arriving.high.abs()))
+    least, most = (torch.linalg.vector_norm(ends, exponent, dim, True) for ends in (nearest, arriving.magnitude))
+    centre, radius = (torch.linalg.vector_norm(part, exponent, dim, True) for part in (arriving.centre, arriving.radius))
+    error = rounding.gamma(terms + FEW)
+    lost = terms * (rounding.TINY if exponent == 1 else math.sqrt(rounding.TINY))  # squares may be flushed to zero
+    least = (torch.maximum(least, centre - radius) * (1 - error) - lost).clamp(min=eps * (1 - error))
+    most = (torch.minimum(most, centre + radius) * (1 + error) + lost).clamp(min=eps * (1 + error))
+    low, high = multiplied(arriving, Bounds(1 / most, 1 / least))
+    largest = arriving.magnitude.amax(dim, keepdim=True)
+    possible = (largest * max(1.0, rounding.LARGEST**0.5 if exponent == 2 else 1.0) * terms) < rounding.LARGEST
+    slack = error * torch.maximum(low.abs(), high.abs()) + FEW * rounding.TINY
+    reach = 1 + 2 * error + FEW * rounding.TINY + lost / eps
+    low, high = (low - slack).clamp(min=-reach), (high + slack).clamp(max=reach)
+    return cut(torch.where(possible, low, -torch.inf), torch.where(possible, high, torch.inf))
+
+
+def _norm_refusal(layer: LayerView) -> str | None:
+    if layer.arguments["dim"] == 0:
+        return "it normalises over the rows that are predicted together"
+    return None if layer.arguments["p"] in (1, 2) else "only the norms with exponents 1 and 2 have bounds"
+
+
+REFUSALS["normalize"] = _norm_refusal
+
+
+@rule("local_response_norm")
+def among_neighbours(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
+    """x / (k + alpha · mean of the neighbours' squares) ** beta, by bounds alone. Needs alpha, beta >= 0 and k > 0."""
+    arriving, size = numbers(inputs[0]), layer.arguments["size"]
+    alpha, beta, constant = (float(layer.arguments[name]) for name in ("alpha", "beta", "k"))
+    straddling = (arriving.low <= 0) & (arriving.high >= 0)
+    nearest = torch.where(straddling, 0.0, torch.minimum(arriving.low.abs(), arriving.high.abs()))
+    error = rounding.gamma(size + FEW)
+    least = _neighbourhood(nearest.square(), size) * (1 - error) - size * rounding.TINY
+    most = _neighbourhood(arriving.magnitude.square(), size) * (1 + error) + size * rounding.TINY
+    rough = (error * beta + FEW * rounding.gamma(FEW)) * 2
+    low, high = (
+        (constant + alpha * ends.clamp(min=0)).pow(beta) * (1 + sign * rough) for sign, ends in ((-1, least), (1, most))
+    )
+    found = multiplied(arriving, Bounds(1 / high, 1 / low))
+    slack = rounding.gamma(FEW) * torch.maximum(found[0].abs(), found[1].abs()) + FEW * rounding.TINY
+    possible = (most * (size + alpha) < rounding.LARGEST) & (high < rounding.LARGEST) & (low > rounding.TINY)
+    ends = found[0] - slack, found[1] + slack
+    return cut(torch.where(possible, ends[0], -torch.inf), torch.where(possible, ends[1], torch.inf))
+
+
+def _neighbourhood(squares: torch.Tensor, size: int) -> torch.Tensor:
+    """The mean over ``size`` channels around each, with zeros beyond the first and the last."""
+    channels = squares.movedim(1, -1)
+    padded = torch.nn.functional.pad(channels, [size // 2, (size - 1) // 2])
+    return padded.unfold(-1, size, 1).mean(-1).movedim(-1, 1)

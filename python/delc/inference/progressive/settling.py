@@ -42,12 +42,12 @@ class Source(Protocol):
         """Why nothing can be certified for this model, or None."""
 
     @property
-    def flops(self) -> int:
-        """Of one row's forward pass."""
+    def work(self) -> costs.Work:
+        """What bounds have to do."""
 
     @property
-    def preparing(self) -> int:
-        """Parameters that have to be made ready before anything can be bounded at this depth."""
+    def prepared(self) -> bool:
+        """Whether the parameters are ready for bounds at this depth."""
 
     def deepen(self) -> None:
         """Reads the next plane or half plane."""
@@ -95,14 +95,14 @@ class Settler:
     def answer(self, inputs: Inputs) -> Answers:
         """The answers for a batch."""
         rows = len(next(iter(inputs.values())))
-        self.budget.earn(self.source.flops * rows)
+        self.budget.earn(self.source.work.flops * rows)
         open_rows = torch.arange(rows)
         answers: Answers | None = None
         if self.source.complete:
             self.remark = self.remark or "the session holds the model in full"
         self._give_up_early()
         while len(open_rows) and not self.source.complete:
-            if self.source.preparing / costs.BOXED_NUMBERS > self.budget.left:
+            if not self.source.prepared and self.source.work.preparing > self.budget.left:
                 self.remark = "read in full: making so many parameters ready for bounds takes longer than reading them"
                 self.source.read_all()
                 break
@@ -170,14 +170,14 @@ class Settler:
 
         Where a dear method leaves a row open, the next bits are read in any case, and make all the others cheap.
         """
-        seconds = self._seconds(method, answers.outputs.shape[1])
-        cheap = seconds * len(open_rows) <= costs.CHEAP * self.budget.left
+        passes = self._passes(method, answers.outputs.shape[1])
+        cheap = self.source.work.passes(passes, len(open_rows)) <= costs.CHEAP * self.budget.left
         size, rest = len(open_rows) if cheap else costs.PROBE, open_rows
         left: list[torch.Tensor] = []
         took = 0.0
         while len(rest):
             # Small portions mostly take the time that any takes, so what they took is no rate.
-            if self.budget.left <= 0 or max(took, seconds * min(size, len(rest))) > self.budget.left:
+            if self.budget.left <= 0 or max(took, self.source.work.passes(passes, min(size, len(rest)))) > self.budget.left:
                 return torch.cat([*left, rest]), False
             portion, rest = rest[:size], rest[size:]
             unsettled, took = self._try(method, inputs, answers, portion)
@@ -188,14 +188,14 @@ class Settler:
             size *= costs.GROWTH
         return torch.cat(left), True
 
-    def _seconds(self, method: Method, outputs: int) -> float:
-        """What a method is expected to take for one row."""
+    def _passes(self, method: Method, outputs: int) -> float:
+        """As how many forward passes of a row a method is expected to take."""
         passes: float = costs.INTERVAL_PASSES
         if method is not Method.INTERVALS:
             passes += 1 + outputs
         if method is Method.REFINED:
             passes += self._crossing / 2
-        return passes * self.source.flops / costs.BOUND_FLOPS
+        return passes
 
     def _try(self, method: Method, inputs: Inputs, answers: Answers, rows: torch.Tensor) -> tuple[torch.Tensor, float]:
         """The rows that stay open, and the seconds it took."""

@@ -5,18 +5,20 @@ Parameters are read as the extension's owner, as all predictions do.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import plpy
 import torch
 
 from delc.features import FittedFeatures
-from delc.inference.progressive import costs
+from delc.inference.progressive import costs, large_products
 from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
 from delc.inference.progressive.depths import FIRST_BITS, SMALL, Depths, read_ahead
 from delc.inference.progressive.fill import filled
@@ -119,6 +121,7 @@ class StoredModel:
     read_at: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Bytes and chunks that had been read when so many bits were known."""
     _missing: list[str | None] = field(default_factory=list)
+    _work: list[costs.Work] = field(default_factory=list)
     _net: Boxed | None = None
     _middle: BuiltNetwork | None = None
     _approximate: dict[int, BuiltNetwork] = field(default_factory=dict)
@@ -148,9 +151,22 @@ class StoredModel:
         return self._missing[0]
 
     @property
-    def flops(self) -> int:
-        """Of one row's forward pass."""
-        return self.resolved.flops(1)
+    def work(self) -> costs.Work:
+        """What bounds have to do."""
+        if not self._work:
+            self._work.append(self._measured())
+        return self._work[0]
+
+    def _measured(self) -> costs.Work:
+        linear = {layer.name for layer in self.resolved.network if layer.kind == "linear"}
+        large = {
+            tensor.name: count
+            for tensor in self.tensors
+            if tensor.dtype == "float32"
+            and tensor.name.rpartition(".")[0] in linear
+            and (count := math.prod(tensor.shape)) >= large_products.FROM
+        }
+        return costs.Work(self.resolved.parameters, sum(large.values()), self.resolved.flops(1))
 
     @property
     def stored_bytes(self) -> int:
@@ -158,9 +174,9 @@ class StoredModel:
         return sum(tensor.stored for tensor in self.tensors)
 
     @property
-    def preparing(self) -> int:
-        """Parameters that have to be made ready before anything can be bounded at this depth."""
-        return self.resolved.parameters if self._net is None else 0
+    def prepared(self) -> bool:
+        """Whether the parameters are ready for bounds at this depth."""
+        return self._net is not None
 
     @property
     def reading_seconds(self) -> float:
@@ -242,21 +258,34 @@ class StoredModel:
         self.bits = 0
         self._net = self._middle = None
 
-    def prefixes(self, bits: int | None = None) -> dict[str, tuple[torch.Tensor, int]]:
-        """Every parameter with its unknown bits zero, and the number of bits that are known, by name; as if no more
-        than so many had been read.
+    @property
+    def names(self) -> list[str]:
+        """The parameters' names."""
+        return list(dict.fromkeys(tensor.name for tensor in self.tensors))
+
+    def prefixes(self, bits: int | None = None) -> Iterator[tuple[str, torch.Tensor, int]]:
+        """Name, numbers with their unknown bits zero, and the number of bits that are known, of every parameter; as if
+        no more than so many had been read.
         """
-        parts: dict[str, list[torch.Tensor]] = {}
-        shapes: dict[str, tuple[int, ...]] = {}
-        known: dict[str, int] = {}
-        for tensor in self.tensors:
+        for name, chunks in groupby(self.tensors, key=attrgetter("name")):
+            yield name, *self._prefix(list(chunks), bits)
+
+    def prefix(self, name: str, bits: int) -> tuple[torch.Tensor, int]:
+        """As ``prefixes``, of one parameter."""
+        return self._prefix(self.chunks(name), bits)
+
+    def chunks(self, name: str) -> list[StoredTensor]:
+        """The tensors that a parameter is made of."""
+        return [tensor for tensor in self.tensors if tensor.name == name]
+
+    def _prefix(self, chunks: list[StoredTensor], bits: int | None) -> tuple[torch.Tensor, int]:
+        parts, known = [], []
+        for tensor in chunks:
             interrupts.check()
             planes = tensor.planes if bits is None else min(tensor.planes, tensor.planes_for(bits))
-            parts.setdefault(tensor.name, []).append(self._numbers(tensor, planes))
-            shapes[tensor.name] = tensor.shape
-            known_bits = tensor.bits[planes - 1]
-            known[tensor.name] = min(known.get(tensor.name, known_bits), known_bits)
-        return {name: (parameters.joined(found, shapes[name]), known[name]) for name, found in parts.items()}
+            parts.append(self._numbers(tensor, planes))
+            known.append(tensor.bits[planes - 1])
+        return parameters.joined(parts, chunks[0].shape), min(known)
 
     def _numbers(self, tensor: StoredTensor, planes: int) -> torch.Tensor:
         """Those of a tensor's first planes. ``DamagedData`` where they are not those that were stored."""
@@ -271,7 +300,7 @@ class StoredModel:
     def boxes(self) -> dict[str, Box]:
         """The boxes of all parameters. ``InvalidData`` where one is infinite or NaN."""
         found = {}
-        for name, (prefix, known_bits) in self.prefixes().items():
+        for name, prefix, known_bits in self.prefixes():
             found[name] = box_of_prefix(prefix, known_bits)
             require_finite(name, found[name], known_bits)
         return found
@@ -295,7 +324,7 @@ class StoredModel:
         """The network made from so many leading bits, with unknown ones at their likely place."""
         if bits not in self._approximate:
             values = {}
-            for name, (prefix, known_bits) in self.prefixes(bits).items():
+            for name, prefix, known_bits in self.prefixes(bits):
                 values[name] = filled(prefix, box_of_prefix(prefix, known_bits), known_bits)
             self._approximate[bits] = self._restored(values)
         return self._approximate[bits].module
@@ -308,7 +337,7 @@ class StoredModel:
     def full(self) -> Forward:
         """The network as it is stored, which the session keeps from then on as any that it has loaded."""
         if not loaded.held(self.version):
-            state = {name: value.clone() for name, (value, _) in self.prefixes().items()}
+            state = {name: value.clone() for name, value, _ in self.prefixes()}
             loaded.keep(self.version, state)
             self.forget()
         return loaded.load(self.version).built.module

@@ -103,7 +103,7 @@ def _outputs(
     if tokens is None:
         steps, state = run(sequence)
     else:
-        lengths = _lengths(tokens, cast(int, padding_index))
+        lengths = row_lengths(tokens, cast(int, padding_index))
         packed, state = run(pack_padded_sequence(sequence, lengths, batch_first=True, enforce_sorted=False))
         steps = None
         if not last_only:
@@ -114,7 +114,7 @@ def _outputs(
     return cast(torch.Tensor, hidden)
 
 
-def _lengths(tokens: torch.Tensor, padding_index: int) -> torch.Tensor:
+def row_lengths(tokens: torch.Tensor, padding_index: int) -> torch.Tensor:
     """Up to which position each row has tokens that are not padding; at least 1, as torch packs no empty sequences."""
     positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     return (positions * (tokens != padding_index)).amax(1).clamp(min=1).cpu()

@@ -22,7 +22,7 @@ PICTURES = """
 
 DEEP = """'{"architecture": "mlp", "hidden": [64, 64, 64]}'"""
 WITHOUT_RULE = """'[{"kind": "conv2d", "arguments": {"out_channels": 16, "kernel_size": 3, "padding": 1}},
-                    {"kind": "local_response_norm", "arguments": {"size": 3}}, {"kind": "relu"}, {"kind": "flatten"},
+                    {"kind": "normalize", "arguments": {"p": 3}}, {"kind": "relu"}, {"kind": "flatten"},
                     {"kind": "linear", "arguments": {"out_features": 32}}, {"kind": "linear"}]'"""
 SHAPED = """'{"pixels": {"kind": "array", "shape": [1, 4, 4]}}'"""
 
@@ -143,7 +143,7 @@ def test_a_layer_without_a_rule_is_read_in_full_and_named(session: Connection) -
     found = rows(session, f"SELECT DISTINCT certified, method, bits FROM delc.predict_rows_progressive('odd', '{ALL}')")
     assert found == [(False, "in full", 32)]
     remark = value(session, "SELECT remark FROM delc.progressive_reading()")
-    assert 'layer "local_response_norm1" of kind local_response_norm has no rule' in remark
+    assert 'layer "normalize1" of kind normalize has no rule for bounds: only the norms' in remark
 
 
 # ---- what is read ----

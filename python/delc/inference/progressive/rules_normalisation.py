@@ -183,7 +183,8 @@ def to_length_one(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     largest = arriving.magnitude.amax(dim, keepdim=True)
     possible = (largest * max(1.0, rounding.LARGEST**0.5 if exponent == 2 else 1.0) * terms) < rounding.LARGEST
     slack = error * torch.maximum(low.abs(), high.abs()) + FEW * rounding.TINY
-    reach = 1 + 2 * error + FEW * rounding.TINY + lost / eps
+    reach = (1 + 2 * error) * (1 + lost / eps) + FEW * rounding.TINY
+    possible &= least > rounding.TINY
     low, high = (low - slack).clamp(min=-reach), (high + slack).clamp(max=reach)
     return cut(torch.where(possible, low, -torch.inf), torch.where(possible, high, torch.inf))
 

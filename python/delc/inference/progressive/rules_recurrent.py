@@ -64,9 +64,10 @@ def _where(active: torch.Tensor, one: Bounds, other: Bounds) -> Bounds:
 
 
 def _product(layer: LayerView, values: Bounds, which: str, suffix: str) -> Bounds:
-    """What the weights of all gates make of the input or of the hidden state."""
+    """What the weights of all gates make of the input or of the hidden state. Both may be summed in any order."""
     weight = layer.boxes[f"weight_{which}{suffix}"]
-    outputs, terms = weight.centre.shape
+    outputs = len(weight.centre)
+    terms = sum(layer.boxes[f"weight_{side}{suffix}"].centre.shape[1] for side in ("ih", "hh")) + 2
     bias = layer.boxes.get(f"bias_{which}{suffix}")
     weights: Weights = layer.kept((which, suffix), lambda: Weights.of(weight, bias, terms, outputs))
     return product_stage(values, weights, terms, functional.linear, lambda lines: lines).bounds

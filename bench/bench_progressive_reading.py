@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench_progressive import KEPT, Data, fit, mnist
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import delc.client
-from bench_progressive import KEPT, Data, fit, mnist
 from delc.inference.progressive.costs import CONSTANT
 from harness import machine
 from harness.measure import Goals, goals
@@ -29,7 +29,7 @@ from support.cluster import Cluster
 
 LARGE = (784, 6144, 6144, 2048, 10)
 MIDDLE = (784, 3072, 3072, 1024, 10)
-EPOCHS = 2
+EPOCHS = 1
 MOST = 1.3
 ROUNDS = 3
 SETUP = "CREATE TABLE pictures (id int, pixels real[])"

@@ -116,10 +116,12 @@ $comment$As predict_rows(), from as few leading bits of the parameters as the an
 
 reading: 'progressive' (labels, ranks and sets of labels are always those of full precision); 'probable' (a margin of six standard deviations of independent uniform errors is taken for enough; error_rate is what this rule implies; not a proof); 'planes:k' (the answer from k planes, unknown bits at their mean; nothing is certified); 'full'. tolerance: numbers of a regression are certified to within it; without one they are read in full.
 
+Every kind of layer has bounds, with these exceptions, for which everything is read at once (and the remark of progressive_reading() says so): upsample in modes other than nearest; batch norm without running statistics, instance norm with them; normalize over the rows, or with exponents other than 1 and 2; convolutions where torch computes them without oneDNN or on processors other than x86; a torch that is told to compute float32 less exactly. Of recurrent layers, attention, local_response_norm and normalize only intervals go on, so deep stacks of them are mostly read in full. A version that was rounded (archived with loss) answers with a notice: what is certified is relative to what is stored.
+
 What was read, and why, says progressive_reading().$comment$;
 
 CREATE FUNCTION delc.progressive_reading()
-RETURNS TABLE (model text, planes double precision, bits integer, method text, rows bigint, bytes bigint, chunks bigint, stored_bytes bigint, remark text)
+RETURNS TABLE (model text, planes double precision, bits integer, method text, rows bigint, bytes bigint, chunks bigint, shared_bytes bigint, stored_bytes bigint, remark text)
 LANGUAGE plpython3u STABLE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
@@ -127,7 +129,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("inference.progressive_reading")
 $$;
 COMMENT ON FUNCTION delc.progressive_reading() IS
-$comment$What the last call of this session with a reading other than full has read: a row for each depth and method with the rows that were settled so; bytes and chunks of TOAST tables (of 1,996 bytes each) that the call had read of the parameters by then, those for finding the planes among them (a model that is read in full at once may come from memory that sessions share); stored_bytes: what all parameters take. Planes that an earlier call of the session has read are kept and not read again. remark: why everything was read, if so.$comment$;
+$comment$What the last call of this session with a reading other than full has read: a row for each depth and method with the rows that were settled so (two for two planes where some rows needed a half plane more of the smallest parameters); bytes and chunks of TOAST tables (of 1,996 bytes each) that the call had read of the parameters by then, those for finding the planes among them; shared_bytes: what was not read of parameters whose numbers came from memory that sessions share, as may be where a model is read in full at once; stored_bytes: what all parameters take. Planes that an earlier call of the session has read are kept and not read again. remark: why everything was read, if so.$comment$;
 
 CREATE FUNCTION delc.describe_parameters_progressive(model text, reading text DEFAULT 'planes:2')
 RETURNS TABLE (layer text, parameter text, shape bigint[], dtype text, bits integer, count bigint, mean_low double precision, mean_high double precision, std_low double precision, std_high double precision, min_low double precision, min_high double precision, max_low double precision, max_high double precision, norm_low double precision, norm_high double precision, zeros_low double precision, zeros_high double precision)

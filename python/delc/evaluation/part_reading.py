@@ -26,6 +26,7 @@ def measured_from_a_part(
 ) -> list[MetricRow]:
     """The metrics, then parameters, stored bytes and flops; no latency, which is that of the whole model."""
     found = answering.answering(version, reading)
+    answering.say_rounded(found)
     features, resolved = found.model.features, found.model.resolved
 
     def predict(query: str, layout: RowLayout) -> Iterator[Outputs]:

@@ -36,6 +36,9 @@ def predict_packed(handle: int) -> str:
 def _predict_reading(prediction: row.RowPrediction) -> str:
     """The prediction from a part of the parameters; the argument says which."""
     found = answering.answering(prediction.version, prediction.argument)
+    if not prediction.said:
+        prediction.said = True
+        answering.say_rounded(found)
     return text_of(found.target, found.answer(prediction.inputs()).outputs)
 
 
@@ -117,6 +120,7 @@ def run_prediction(
             _emit(computed.portal, *ranked(target, computed.logits, top))
         return
     found = answering.answering(version, how or "", top, tolerance)
+    answering.say_rounded(found)
     for part in inputs(features, found.model.resolved.activation_bytes(1), query, layout):
         answers = found.answer(part.inputs)
         codes, values = ranked(target, answers.outputs, top)

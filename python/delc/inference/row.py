@@ -34,6 +34,8 @@ class RowPrediction:
     handle: int
     encoder: FeatureEncoder
     batch: PackedBatch
+    said: bool = False
+    """Whether a notice was given that the parameters were rounded."""
 
     @property
     def model(self) -> LoadedModel:

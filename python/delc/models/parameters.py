@@ -84,15 +84,22 @@ def load(snapshot_id: int, planes: int | None = None) -> dict[str, torch.Tensor]
     return state
 
 
-def load_shared(snapshot_id: int) -> dict[str, torch.Tensor]:
+def load_shared(snapshot_id: int, read_ids: set[int] | None = None) -> dict[str, torch.Tensor]:
     """The parameters of a snapshot, by name; larger ones on memory that all sessions share, so they are not for
-    changing. Errors as of ``load``.
+    changing. Errors as of ``load``. ``read_ids`` takes the ids of the tensors that were read from the relations because
+    that memory did not have them.
     """
     state: dict[str, torch.Tensor] = {}
     with queries.as_owner():
         for name, shape, stored in _stored(snapshot_id):
-            state[name] = cache.shared(stored, partial(_read, snapshot_id, name)).reshape(shape)
+            state[name] = cache.shared(stored, partial(_noted, snapshot_id, name, read_ids)).reshape(shape)
     return state
+
+
+def _noted(snapshot_id: int, name: str, read_ids: set[int] | None, stored: StoredTensor) -> torch.Tensor:
+    if read_ids is not None:
+        read_ids.add(stored.id)
+    return _read(snapshot_id, name, stored)
 
 
 def load_one(snapshot_id: int, name: str) -> torch.Tensor:

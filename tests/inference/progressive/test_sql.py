@@ -21,6 +21,7 @@ PICTURES = """
 """400 arrays of 16 numbers of four kinds, with much noise."""
 
 DEEP = """'{"architecture": "mlp", "hidden": [64, 64, 64]}'"""
+WIDE = """'{"architecture": "mlp", "hidden": [1024, 512]}'"""
 WITHOUT_RULE = """'[{"kind": "conv2d", "arguments": {"out_channels": 16, "kernel_size": 3, "padding": 1}},
                     {"kind": "normalize", "arguments": {"p": 3}}, {"kind": "relu"}, {"kind": "flatten"},
                     {"kind": "linear", "arguments": {"out_features": 32}}, {"kind": "linear"}]'"""
@@ -63,6 +64,7 @@ def place(cluster: Cluster, template: str) -> Iterator[Connection]:
         train("price", "price", network=DEEP, epochs="20"),
         train("flags", "flags", network=DEEP),
         train("halves", "pictures", network=DEEP, learning_rate="0.003"),
+        train("wide", "pictures", network=WIDE, epochs="1"),
         train("chained", "pictures", network=DEEP, learning_rate="0.003", epochs="14"),
         "UPDATE delc.stored_tensors SET value = delc.compress(value, halves => true)"
         f" WHERE id IN ({tensors('halves')})",
@@ -177,6 +179,39 @@ def test_the_chunks_that_are_reported_are_those_that_the_server_fetches(session:
     chunks = value(session, "SELECT chunks FROM delc.progressive_reading()")
     # Four chunks share a page, which is fetched once for those that are read in a row.
     assert chunks / 4 <= fetched <= chunks
+
+
+@pytest.mark.parametrize(("reading", "share"), [("planes:2", 0.6), ("planes:3", 0.85), ("progressive", 1.01)])
+def test_hundreds_of_chunks_are_as_many_as_the_server_fetches(session: Connection, reading: str, share: float) -> None:
+    session.execute("SET LOCAL delc.cache_size = 0")
+    value(session, "SELECT count(*) FROM delc.stored_tensors")
+    before = value(session, TOAST_BLOCKS)
+    session.execute(f"SELECT * FROM delc.predict_rows('wide', '{ALL}', reading => '{reading}')")
+    fetched = value(session, TOAST_BLOCKS) - before
+    read, chunks, shared, stored = row(
+        session, "SELECT max(bytes), max(chunks), max(shared_bytes), max(stored_bytes) FROM delc.progressive_reading()"
+    )
+    assert chunks >= 400
+    assert shared == 0
+    assert read <= share * stored
+    assert read / 1996 <= chunks <= read / 1996 + 40  # parts that begin and end within a chunk, and directories
+    assert chunks / 4 <= fetched <= chunks / 4 + 60  # four to a page; where reading begins and ends anew
+
+
+def test_what_comes_from_shared_memory_is_said_and_not_counted_as_read(
+    session: Connection, cluster: Cluster, place: Connection
+) -> None:
+    with cluster.connect(place.info.dbname) as other:
+        other.execute(f"SELECT * FROM delc.predict_rows('wide', '{ALL}')")  # makes the files
+    before = value(session, TOAST_BLOCKS)
+    session.execute(f"SELECT * FROM delc.predict_rows_progressive('wide', '{ALL}', reading => 'full')")
+    fetched = value(session, TOAST_BLOCKS) - before
+    read, chunks, shared, stored = row(
+        session, "SELECT bytes, chunks, shared_bytes, stored_bytes FROM delc.progressive_reading()"
+    )
+    assert read + shared == stored
+    assert shared > 0.9 * stored
+    assert chunks / 4 <= fetched <= chunks + 1
 
 
 def test_planes_that_were_read_are_not_read_again(session: Connection) -> None:

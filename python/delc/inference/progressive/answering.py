@@ -11,12 +11,13 @@ import torch
 from delc.features.fitted_target import FittedTarget, target_from_json
 from delc.inference.progressive import precision, probable
 from delc.inference.progressive.decisions import Decision, decision_for, exact_evidence
+from delc.inference.progressive.depths import known_bits
 from delc.inference.progressive.methods import Inputs
 from delc.inference.progressive.precision import Precision
 from delc.inference.progressive.settling import IN_FULL, Answers, Settler
-from delc.inference.progressive.stored import StoredModel, open_model, planes_error
+from delc.inference.progressive.stored import Reading, StoredModel, open_model, planes_error
 from delc.models.versions import ModelVersion
-from delc.server import interrupts
+from delc.server import interrupts, progress
 
 NONE_CERTIFIED = torch.nan
 
@@ -28,6 +29,7 @@ class Step:
     rows: int
     bytes: int
     chunks: int
+    shared_bytes: int
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Answering:
     target: FittedTarget
     report: Report
     settler: Settler
-    started: tuple[int, int]
+    started: Reading
     error_rates: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
     def answer(self, inputs: Inputs) -> Answers:
@@ -133,11 +135,14 @@ class Answering:
             step.rows += 1
         self.report.remark = self.settler.remark or self.report.remark
 
-    def _read_by_now(self, bits: int) -> tuple[int, int]:
-        """Bytes and chunks that this call has read up to that depth."""
-        depths = self.model.read_at
-        found = depths.get(bits) or (self.model.reading.bytes, self.model.reading.chunks)
-        return max(0, found[0] - self.started[0]), max(0, found[1] - self.started[1])
+    def _read_by_now(self, bits: int) -> tuple[int, int, int]:
+        """Bytes and chunks that this call has read up to that depth, and bytes that it had from shared memory."""
+        now, before = self.model.read_at.get(bits) or self.model.reading, self.started
+        return (
+            max(0, now.bytes - before.bytes),
+            max(0, now.chunks - before.chunks),
+            max(0, now.shared_bytes - before.shared_bytes),
+        )
 
 
 def answering(version: ModelVersion, how: str, top: int | None = None, tolerance: float | None = None) -> Answering:
@@ -156,18 +161,25 @@ def answering(version: ModelVersion, how: str, top: int | None = None, tolerance
     return Answering(model, chosen, decision, target, report, settler, read_before)
 
 
+def say_rounded(found: Answering) -> None:
+    """A notice where answers are relative to parameters that were rounded."""
+    if found.report.rounded and not found.chosen.full:
+        progress.notice(f'answers of "{found.report.model}" are {found.report.rounded}')
+
+
 def last_report() -> Iterator[dict[str, Any]]:
     """The rows that ``delc.progressive_reading`` returns."""
     for report in _last:
         for (bits, method), step in sorted(report.steps.items()):
             yield {
                 "model": report.model,
-                "planes": bits / 8,
-                "bits": bits,
+                "planes": known_bits(bits) / 8,
+                "bits": known_bits(bits),
                 "method": method,
                 "rows": step.rows,
                 "bytes": step.bytes,
                 "chunks": step.chunks,
+                "shared_bytes": step.shared_bytes,
                 "stored_bytes": report.stored_bytes,
                 "remark": "; ".join(part for part in (report.rounded, report.remark) if part) or None,
             }

@@ -1,8 +1,8 @@
-"""Which parameters are read one depth further than the others, because that costs next to nothing.
+"""How far parameters are read, and which of them one depth further than the others, because that costs little.
 
 What is unknown of a layer's parameters moves the outputs by about as much as what is unknown of another's, however few
-they are. So the smallest parameters are known better first: as many as one plane or half plane more of them takes a
-small part of all stored bytes.
+they are. So after the first depth the smallest parameters are read on first: as many as one plane or half plane more of
+them takes a small part of all stored bytes. That depth in between counts as one bit more.
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ SMALL = 2000
 FIRST_BITS = 16
 """The depth from which answers can be settled: of one byte, even the exponent is not known."""
 
-AHEAD_SHARE = 0.05
+AHEAD_SHARE = 0.08
 """The part of all stored bytes that is read ahead."""
+
+AHEAD_BITS = FIRST_BITS + 1
+"""The depth at which that is read."""
+
+
+def known_bits(depth: int) -> int:
+    """The bits that are known of every number at a depth."""
+    return FIRST_BITS if depth == AHEAD_BITS else depth
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from delc.inference.progressive.depths import known_bits
 from delc.inference.progressive.methods import NAMES
 from delc.inference.progressive.precision import PLANES, PROBABLE
 from delc.inference.progressive.settling import IN_FULL, Answers
@@ -22,7 +23,7 @@ def packed(answers: Answers, error_rates: torch.Tensor, predictions: int) -> byt
     """Records for each of the predictions of every row, row by row."""
     rows = len(answers.bits)
     records = np.zeros((rows, predictions), dtype=_RECORD)
-    records["bits"] = answers.bits.numpy()[:, None]
+    records["bits"] = np.array([known_bits(depth) for depth in answers.bits.tolist()], dtype=np.int32)[:, None]
     records["method"] = np.array([METHODS.index(method) for method in answers.method], dtype=np.int32)[:, None]
     records["certified"] = answers.certified.numpy()[:, None]
     records["low"] = answers.low.numpy()

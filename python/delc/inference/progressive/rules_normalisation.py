@@ -167,14 +167,14 @@ def _spread_out(scale: Scale, groups: Sequence[int], shape: torch.Size) -> Bound
 
 @rule("normalize")
 def to_length_one(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
-    """x / max(norm, eps), by bounds alone; the sum or the Euclidean norm."""
+    """Divided by max(norm, eps), by bounds alone; the sum or the Euclidean norm."""
     arriving, dim = numbers(inputs[0]), layer.arguments["dim"]
     exponent, eps = layer.arguments["p"], layer.arguments["eps"]
     terms = arriving.low.shape[dim]
     straddling = (arriving.low <= 0) & (arriving.high >= 0)
     nearest = torch.where(straddling, 0.0, torch.minimum(arriving.low.abs(), arriving.high.abs()))
     least, most = (torch.linalg.vector_norm(ends, exponent, dim, True) for ends in (nearest, arriving.magnitude))
-    centre, radius = (torch.linalg.vector_norm(part, exponent, dim, True) for part in (arriving.centre, arriving.radius))
+    centre, radius = (torch.linalg.vector_norm(of, exponent, dim, True) for of in (arriving.centre, arriving.radius))
     error = rounding.gamma(terms + FEW)
     lost = terms * (rounding.TINY if exponent == 1 else math.sqrt(rounding.TINY))  # squares may be flushed to zero
     least = (torch.maximum(least, centre - radius) * (1 - error) - lost).clamp(min=eps * (1 - error))
@@ -200,7 +200,7 @@ REFUSALS["normalize"] = _norm_refusal
 
 @rule("local_response_norm")
 def among_neighbours(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
-    """x / (k + alpha · mean of the neighbours' squares) ** beta, by bounds alone. Needs alpha, beta >= 0 and k > 0."""
+    """Divided by (k + alpha · mean of the neighbours' squares) ** beta, by bounds alone; alpha, beta >= 0 and k > 0."""
     arriving, size = numbers(inputs[0]), layer.arguments["size"]
     alpha, beta, constant = (float(layer.arguments[name]) for name in ("alpha", "beta", "k"))
     straddling = (arriving.low <= 0) & (arriving.high >= 0)

@@ -177,7 +177,8 @@ class Settler:
         took = 0.0
         while len(rest):
             # Small portions mostly take the time that any takes, so what they took is no rate.
-            if self.budget.left <= 0 or max(took, self.source.work.passes(passes, min(size, len(rest)))) > self.budget.left:
+            expected = self.source.work.passes(passes, min(size, len(rest)))
+            if self.budget.left <= 0 or max(took, expected) > self.budget.left:
                 return torch.cat([*left, rest]), False
             portion, rest = rest[:size], rest[size:]
             unsettled, took = self._try(method, inputs, answers, portion)

@@ -9,7 +9,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from delc.features import FittedFeatures
 from delc.inference.progressive import costs, large_products
 from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
-from delc.inference.progressive.depths import FIRST_BITS, SMALL, Depths, read_ahead
+from delc.inference.progressive.depths import AHEAD_BITS, FIRST_BITS, SMALL, Depths, read_ahead
 from delc.inference.progressive.fill import filled
 from delc.inference.progressive.propagation import Boxed, boxed
 from delc.inference.progressive.settling import Forward
@@ -84,7 +84,8 @@ class StoredTensor:
         """Depths that hold so many bits, and no more; small values whole, and at least one."""
         if not self.large:
             return len(self.bits)
-        return min(len(self.bits), max(1, sum(known <= bits for known in self.bits) + self.ahead))
+        further = self.ahead if bits == AHEAD_BITS else 0
+        return min(len(self.bits), max(1, sum(known <= bits for known in self.bits) + further))
 
     @staticmethod
     def of(rows: list[dict[str, Any]]) -> StoredTensor:
@@ -100,11 +101,14 @@ class StoredTensor:
 
 @dataclass
 class Reading:
-    """What was read: bytes of stored values, chunks of TOAST tables, and the seconds that it took."""
+    """What was read: bytes of stored values, chunks of TOAST tables, and the seconds that it took; and bytes of values
+    that were not read, because memory that sessions share had their numbers.
+    """
 
     bytes: int = 0
     chunks: int = 0
     seconds: float = 0.0
+    shared_bytes: int = 0
 
 
 @dataclass
@@ -118,10 +122,12 @@ class StoredModel:
     reading: Reading
     budget: costs.Budget = field(default_factory=costs.Budget)
     bits: int = 0
-    read_at: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Bytes and chunks that had been read when so many bits were known."""
+    read_at: dict[int, Reading] = field(default_factory=dict)
+    """What had been read when so many bits were known."""
     _missing: list[str | None] = field(default_factory=list)
     _work: list[costs.Work] = field(default_factory=list)
+    _boxes: dict[str, tuple[list[int], Box]] = field(default_factory=dict)
+    """By name, with the planes that they were made of."""
     _net: Boxed | None = None
     _middle: BuiltNetwork | None = None
     _approximate: dict[int, BuiltNetwork] = field(default_factory=dict)
@@ -133,9 +139,11 @@ class StoredModel:
 
     @property
     def depths(self) -> list[int]:
-        """The numbers of leading bits at which planes of large parameters end."""
+        """The numbers of leading bits at which planes of large parameters end, and the depth of those read ahead."""
         found = {bits for tensor in self.tensors if tensor.large for bits in tensor.bits}
         most = max((tensor.bits[-1] for tensor in self.tensors if "float" in tensor.dtype), default=ALL_BITS)
+        if FIRST_BITS in found and any(tensor.ahead for tensor in self.tensors):
+            found.add(AHEAD_BITS)
         return sorted(bits for bits in found | {most} if bits >= min(FIRST_BITS, most))
 
     @property
@@ -192,12 +200,21 @@ class StoredModel:
         if self.bits:
             self.read_to(self.depths[-1])
             return
-        loaded.load(self.version)
+        if not loaded.held(self.version):
+            from_relations: set[int] = set()
+            loaded.keep(self.version, parameters.load_shared(self.version.snapshot_id, from_relations))
+            for tensor in self.tensors:
+                if tensor.hops[-1].id not in from_relations:
+                    self.reading.shared_bytes += tensor.stored
+                    continue
+                self.reading.bytes += tensor.stored
+                self.reading.chunks += sum(-(-hop.stored // CHUNK_BYTES) for hop in tensor.hops if hop.stored > SMALL)
         self.bits = self.all_bits
-        hops = [hop for tensor in self.tensors for hop in tensor.hops]
-        self.reading.bytes += sum(hop.stored for hop in hops)
-        self.reading.chunks += sum(-(-hop.stored // CHUNK_BYTES) for hop in hops if hop.stored > SMALL)
-        self.read_at[self.bits] = (self.reading.bytes, self.reading.chunks)
+        self._note()
+
+    def _note(self) -> None:
+        """What was read by now, at this depth."""
+        self.read_at[self.bits] = replace(self.reading)
 
     def read_to(self, bits: int) -> None:
         """Reads so many leading bits of every parameter, as far as planes end there."""
@@ -206,7 +223,7 @@ class StoredModel:
             self.read_at.clear()
             self.read_directories()
         self.bits = max(self.bits, bits)
-        self.read_at[self.bits] = (self.reading.bytes, self.reading.chunks)
+        self._note()
         self._net = self._middle = None
         self._approximate.clear()
         make_room(self)
@@ -257,6 +274,7 @@ class StoredModel:
                 hop.prefix = b""
         self.bits = 0
         self._net = self._middle = None
+        self._boxes.clear()
 
     @property
     def names(self) -> list[str]:
@@ -298,12 +316,17 @@ class StoredModel:
             raise parameters.damaged(self.version.snapshot_id, tensor.name, str(error)) from None
 
     def boxes(self) -> dict[str, Box]:
-        """The boxes of all parameters. ``InvalidData`` where one is infinite or NaN."""
-        found = {}
-        for name, prefix, known_bits in self.prefixes():
-            found[name] = box_of_prefix(prefix, known_bits)
-            require_finite(name, found[name], known_bits)
-        return found
+        """The boxes of all parameters, made anew where more was read. ``InvalidData`` where one is infinite or NaN."""
+        for name in self.names:
+            chunks = self.chunks(name)
+            planes = [tensor.planes for tensor in chunks]
+            if name in self._boxes and self._boxes[name][0] == planes:
+                continue
+            prefix, known_bits = self._prefix(chunks, None)
+            box = box_of_prefix(prefix, known_bits)
+            require_finite(name, box, known_bits)
+            self._boxes[name] = planes, box
+        return {name: box for name, (_, box) in self._boxes.items()}
 
     def boxed(self) -> Boxed:
         """The network with its parameters' boxes."""
@@ -372,13 +395,13 @@ def _depths(chunks: list[StoredTensor]) -> Depths:
 _models: OrderedDict[tuple[int, str | None], StoredModel] = OrderedDict()
 
 
-def open_model(version: ModelVersion) -> tuple[StoredModel, tuple[int, int]]:
-    """The version, with what the session has read of it, and the bytes and chunks read before. Directories of planes
-    are read the first time.
+def open_model(version: ModelVersion) -> tuple[StoredModel, Reading]:
+    """The version, with what the session has read of it, and what was read before. Directories of planes are read the
+    first time.
     """
     key = (version.snapshot_id, version.scheme)
     model = _models.get(key)
-    before = (0, 0) if model is None else (model.reading.bytes, model.reading.chunks)
+    before = Reading() if model is None else replace(model.reading)
     if model is None:
         features = FittedFeatures.from_json(version.features)
         resolved = resolve(Network.parse(version.network), features.input_specs())

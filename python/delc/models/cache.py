@@ -47,6 +47,11 @@ def shared(parts: Sequence[StoredTensor], read: Callable[[StoredTensor], torch.T
     return _joined([read(part) for part in parts]) if found is None else found
 
 
+def holds(parts: Sequence[StoredTensor]) -> bool:
+    """Whether there is a file of these tensors."""
+    return _path(parts).exists()
+
+
 def _path(parts: Sequence[StoredTensor]) -> Path:
     ids = ",".join(str(part.id) for part in parts)
     name = ids if len(parts) == 1 else f"{parts[0].id}_{sha256(ids.encode()).hexdigest()[:32]}"

@@ -96,6 +96,14 @@ def load_shared(snapshot_id: int, read_ids: set[int] | None = None) -> dict[str,
     return state
 
 
+def in_shared_memory(snapshot_id: int) -> bool:
+    """Whether all larger parameters of a snapshot are on memory that all sessions share, and there are any."""
+    with queries.as_owner():
+        found = [parts for _, _, parts in _stored(snapshot_id)]
+        large = [parts for parts in found if sum(part.bytes for part in parts) >= cache.LEAST_BYTES]
+        return bool(large) and all(cache.holds(parts) for parts in large)
+
+
 def _noted(snapshot_id: int, name: str, read_ids: set[int] | None, stored: StoredTensor) -> torch.Tensor:
     if read_ids is not None:
         read_ids.add(stored.id)

@@ -74,6 +74,10 @@ class Answering:
             return self._all(self.model.full()(inputs), IN_FULL, self.model.all_bits)
         if self.chosen.kind == precision.PROGRESSIVE:
             if not self.model.bits and not self.model.complete:
+                if self.model.in_shared_memory:
+                    self.settler.remark = "read in full at once: memory that sessions share has the model"
+                    self.model.read_all()
+                    return self.settler.answer(inputs)
                 if not self.model.prepared and self.model.work.preparing > self.model.budget.left:
                     return self.settler.answer(inputs)
                 self.model.deepen()

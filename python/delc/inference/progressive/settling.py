@@ -106,7 +106,8 @@ class Settler:
                 self.remark = "read in full: making so many parameters ready for bounds takes longer than reading them"
                 self.source.read_all()
                 break
-            guess = self.source.middle()(inputs) if answers is None else self._guess(answers, inputs, open_rows)
+            with self.budget.spending():  # for boxes, and for guesses that full precision does not have to make
+                guess = self.source.middle()(inputs) if answers is None else self._guess(answers, inputs, open_rows)
             if answers is None:
                 answers = self._blank(guess)
             open_rows = self._at_this_depth(inputs, answers, open_rows)

@@ -187,6 +187,11 @@ class StoredModel:
         return self._net is not None
 
     @property
+    def in_shared_memory(self) -> bool:
+        """Whether other sessions have left the parameters in memory, so that reading them takes next to nothing."""
+        return parameters.in_shared_memory(self.version.snapshot_id)
+
+    @property
     def reading_seconds(self) -> float:
         """What reading everything takes, at the rate at which it was read so far."""
         return self.stored_bytes * self.reading.seconds / max(1, self.reading.bytes)

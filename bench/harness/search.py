@@ -62,7 +62,7 @@ def measure_search(connection: Connection, goal: Goals, rounds: int) -> None:
     """Times both, compares the best losses, and counts iterations with and without stopping early.
 
     Both have the same points, so that the same models are there to be found. By hand, trials run one after the other
-    with as many threads as there are processors, or as many at a time as there are processors, with one thread each;
+    or as many at a time as there are processors, with one thread each (networks of this size gain nothing of more);
     the faster one of each round counts. delc is measured with workers that its session has used before, as the client
     has imported torch and optuna before, and once without.
     """
@@ -167,7 +167,7 @@ def by_hand(connection: Connection, points: list[Point], *, prune: bool, jobs: i
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if jobs == 1 else 1)
+    torch.set_num_threads(1)
     rows = {name: fetch(connection, name) for name in ("path1", "path2")}
     start = weights(connection)
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=11, reduction_factor=3) if prune else None
@@ -198,7 +198,6 @@ def by_hand(connection: Connection, points: list[Point], *, prune: bool, jobs: i
     for number in range(len(points)):
         study.enqueue_trial({"point": number})
     study.optimize(objective, n_trials=len(points), n_jobs=jobs)
-    torch.set_num_threads(1)
     store(connection, states[study.best_trial.number])
     return Found(study.best_value, len(spent), len(states))
 

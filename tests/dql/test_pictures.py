@@ -42,6 +42,8 @@ def test_a_difference_shows_what_was_added_removed_and_changed(ask: Ask, work: C
     colours = [element.get("stroke") for element in ElementTree.fromstring(svg).iter(f"{SVG}rect")]
     assert colours.count("#cf222e") == 3  # relu1, pool2, and the legend
     assert colours.count("#1a7f37") == 2  # gelu1, and the legend
+    fills = [element.get("fill") for element in ElementTree.fromstring(svg).iter(f"{SVG}rect")]
+    assert set(fills) == {"#ffffff", "#eef0f2", "#fdecec", "#e6f6ea", "#fff2df"}  # those of the legend
 
 
 def test_a_model_that_is_not_there_is_named(work: Connection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from delc.networks.arguments import shorten
@@ -60,7 +60,7 @@ def picture(network: ResolvedNetwork, title: str) -> str:
 
 def difference(a: ResolvedNetwork, b: ResolvedNetwork, title_a: str, title_b: str) -> str:
     """Two networks in one: what both have, what only the first has (removed), only the second (added), and layers of
-    the same name that are not the same (changed).
+    the same name that are not the same (changed). Colours say that alone, and nothing of the layers' kinds.
     """
     first, second = _boxes(a), _boxes(b)
     boxes: dict[str, Box] = {}
@@ -72,7 +72,7 @@ def difference(a: ResolvedNetwork, b: ResolvedNetwork, title_a: str, title_b: st
         elif first[name].tip != second[name].tip or first[name].lines != second[name].lines:
             boxes[name] = _changed(first[name], second[name])
         else:
-            boxes[name] = second[name]
+            boxes[name] = replace(second[name], fill="#ffffff" if second[name].is_input else _OTHER_FILL)
     before, after = _edges(a), _edges(b)
     edges = {edge: SAME if edge in before else ADDED for edge in after}
     edges |= {edge: REMOVED for edge in before if edge not in edges}
@@ -130,7 +130,7 @@ def _changed(before: Box, after: Box) -> Box:
     lines = [new if new == old else f"{new} (was {old})" for old, new in pairs]
     if before.lines == after.lines:
         lines[-1] += ", other arguments"
-    return Box((after.lines[0], *lines), after.fill, CHANGED, f"{before.tip}\n→\n{after.tip}", after.is_input)
+    return Box((after.lines[0], *lines), _TINTS[CHANGED], CHANGED, f"{before.tip}\n→\n{after.tip}", after.is_input)
 
 
 def _merged(first: list[str], second: list[str]) -> list[str]:

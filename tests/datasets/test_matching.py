@@ -223,8 +223,8 @@ def test_only_keys_whose_equal_values_are_alike_are_matched_by_digests(
 def test_a_version_that_does_not_fit_into_memory_is_joined(db: Connection) -> None:
     db.execute("CREATE TABLE t (id integer PRIMARY KEY)")
     create(db, "t", "t")
-    db.execute("SET LOCAL work_mem = '7MB'; SET LOCAL hash_mem_multiplier = 2")
-    most = 14 * 1024 * 1024 // 56
+    db.execute("SET LOCAL delc.memory_limit = '100MB'")
+    most = 25 * 1024 * 1024 // 56
     assert matches(db, most)
     assert not matches(db, most + 1)
 
@@ -236,16 +236,15 @@ def rows_with_splits(db: Connection, version: str) -> list[tuple[Values, str]]:
 
 def test_both_ways_make_the_same_version(db: Connection) -> None:
     db.execute(
-        "CREATE TABLE t AS SELECT i AS id, i % 7 AS x, 'c' || i % 3 AS class FROM generate_series(1, 20000) AS i"
+        "CREATE TABLE t AS SELECT i AS id, i % 7 AS x, 'c' || i % 3 AS class FROM generate_series(1, 80000) AS i"
     )
     for name in ("by_digests", "joined"):
         create(db, name, "t", key="id", target="class")
     db.execute("UPDATE t SET class = 'c9' WHERE id % 50 = 0; DELETE FROM t WHERE id % 100 = 1")
-    db.execute("INSERT INTO t SELECT i, 0, 'c1' FROM generate_series(30001, 30300) AS i")
+    db.execute("INSERT INTO t SELECT i, 0, 'c1' FROM generate_series(100001, 100300) AS i")
     row = commit(db, "by_digests")
-    assert (row["rows"], row["added"], row["removed"]) == (20_100, 700, 600)
-    # That is less than 20,000 rows need.
-    db.execute("SET LOCAL work_mem = '64kB'; SET LOCAL maintenance_work_mem = '1MB'; SET LOCAL hash_mem_multiplier = 1")
+    assert (row["rows"], row["added"], row["removed"]) == (79_500, 1_900, 2_400)
+    db.execute("SET LOCAL delc.memory_limit = '16MB'")  # a quarter of it is less than 80,000 rows need
     commit(db, "joined")
     assert rows_with_splits(db, "by_digests") == rows_with_splits(db, "joined")
     assert sorted(read(db, "joined")) == db.execute("SELECT * FROM t ORDER BY id").fetchall()

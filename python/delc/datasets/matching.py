@@ -1,7 +1,7 @@
 """Matching a source's rows with those of a version by digests of their keys and values, which reads each side once.
 
 ``delc.match_rows`` tells keys apart by their images, where a join asks for their types' own equality. So it is used
-only where both say the same, and where what it keeps of the stored rows fits into the memory that a join would have.
+only where both say the same, and where what it keeps of the stored rows fits into a share of ``delc.memory_limit``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from delc.datasets.columns import MOST_COLUMNS, SourceColumn, describe_columns
 from delc.datasets.definition import Definition
 from delc.datasets.versions import DatasetVersion
-from delc.server import queries
+from delc.server import queries, settings
 
 EQUAL_IS_ALIKE = frozenset(
     {
@@ -39,13 +39,17 @@ double precision (0 is -0), character (blanks at the end), and types that are no
 BYTES_PER_ROW = 56
 """What delc.match_rows keeps of a stored row, its place in the hash table included, at most."""
 
+MEMORY_SHARE = 4
+"""A part of ``delc.memory_limit`` is for this; the rest is for the statement that it is part of."""
+
 _OWN_COLUMNS = 5
 """The columns of ``matched_rows`` besides the definition's."""
 
 
 def can_match(latest: DatasetVersion, definition: Definition) -> bool:
     """Whether the rows of ``definition.source`` can be matched with those of ``latest`` by digests."""
-    if not _fits_memory(latest.rows) or len(definition.columns) > MOST_COLUMNS - _OWN_COLUMNS:
+    most_rows = settings.memory_limit_bytes() // MEMORY_SHARE // BYTES_PER_ROW
+    if latest.rows > most_rows or len(definition.columns) > MOST_COLUMNS - _OWN_COLUMNS:
         return False
     stored = describe_columns(latest.query(None, latest.key_columns))
     keys = [*definition.keys, *stored]
@@ -80,12 +84,6 @@ def _positions(definition: Definition) -> str:
     return f"'{{{listed}}}'::pg_catalog.int4[]"
 
 
-def _fits_memory(rows: int) -> bool:
-    """Whether the stored rows' digests fit into what the statement's hash joins may take."""
-    memory: int = queries.value(_HASH_MEMORY)
-    return rows * BYTES_PER_ROW <= memory
-
-
 def _are_deterministic(keys: Sequence[SourceColumn]) -> bool:
     """Whether all collations of the columns tell texts apart that have different bytes. A database's own always do."""
     names = [column.collation for column in keys if column.collation is not None]
@@ -95,11 +93,6 @@ def _are_deterministic(keys: Sequence[SourceColumn]) -> bool:
         found: bool = queries.value(_DETERMINISTIC, queries.typed(names, "text[]"))
     return found
 
-
-_HASH_MEMORY = """
-    SELECT (pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem'))
-            * pg_catalog.current_setting('hash_mem_multiplier')::pg_catalog.float8)::pg_catalog.int8
-"""
 
 _DETERMINISTIC = """
     SELECT bool_and(collisdeterministic) FROM pg_collation

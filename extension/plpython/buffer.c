@@ -8,6 +8,11 @@
 #include "bridge.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
+
+/* From this size on, memory is asked for in large pages: the kernel's work for each of 4 KiB takes longer than decoding. */
+#define LARGE_BUFFER ((Size) 4 << 20)
+#define LARGE_PAGE ((Size) 2 << 20)
 
 typedef struct DenseBuffer
 {
@@ -86,7 +91,23 @@ buffer_from_packed(PackBuffer *packed, Size size)
 	return (PyObject *) buffer;
 }
 
-/* Fresh memory, to be filled by the caller; alignment suits vector instructions. */
+/* Memory whose alignment suits vector instructions, or large pages. */
+static void *
+fresh_memory(Size size)
+{
+	void	   *memory;
+
+	if (size < LARGE_BUFFER)
+		return aligned_alloc(64, TYPEALIGN(64, Max(size, 1)));
+	memory = aligned_alloc(LARGE_PAGE, TYPEALIGN(LARGE_PAGE, size));
+#ifdef MADV_HUGEPAGE
+	if (memory != NULL)
+		(void) madvise(memory, size, MADV_HUGEPAGE);	/* a hint: it may be refused */
+#endif
+	return memory;
+}
+
+/* Fresh memory, to be filled by the caller. */
 PyObject *
 buffer_of_size(Size size, void **data)
 {
@@ -94,7 +115,7 @@ buffer_of_size(Size size, void **data)
 
 	if (buffer == NULL)
 		return NULL;
-	buffer->data = aligned_alloc(64, TYPEALIGN(64, Max(size, 1)));
+	buffer->data = fresh_memory(size);
 	buffer->size = size;
 	if (buffer->data == NULL)
 	{

@@ -260,14 +260,13 @@ typedef struct DeltaCoder
 	RansModel  *rans;			/* the entropy encoder's, and its input; NULL for the decoder */
 	uint8	   *contexts;
 	uint8	   *symbols;
-	uint64	   *raw;
 } DeltaCoder;
 
 extern void delc_coder_open(DeltaCoder *coder, const DeltaModel *model, bool encode,
 							int64 elements);
 extern void delc_coder_close(DeltaCoder *coder);
-extern void delc_sub_symbols(DeltaCoder *coder, const char *base, const char *grandbase,
-							 const char *target, int64 start, int n);
+extern void delc_sub_symbols(const DeltaCoder *coder, const char *base, const char *grandbase,
+							 const char *target, int64 start, int n, uint8 *symbols, uint64 *raw);
 extern void delc_sub_encode(DeltaCoder *coder, const char *base, const char *grandbase,
 							const char *target, int64 start, int n, StringInfo out);
 extern void delc_sub_decode(DeltaCoder *coder, const char *base, const char *grandbase,

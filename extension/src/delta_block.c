@@ -41,9 +41,9 @@ delc_coder_open(DeltaCoder *coder, const DeltaModel *model, bool encode, int64 e
 		return;
 	}
 	coder->rans = palloc(sizeof(RansModel));
+	coder->rans->waste = 1.0 / 1024;
 	coder->contexts = palloc(n);
 	coder->symbols = palloc(n);
-	coder->raw = palloc(n * sizeof(uint64));
 }
 
 void
@@ -56,7 +56,6 @@ delc_coder_close(DeltaCoder *coder)
 	pfree(coder->rans);
 	pfree(coder->contexts);
 	pfree(coder->symbols);
-	pfree(coder->raw);
 }
 
 static const char *
@@ -78,28 +77,41 @@ all_zero(const uint8 *bytes, int n)
 
 /* ---- sub ---- */
 
-/*
- * A block's contexts, symbols and raw bits.  base, grandbase and target begin with
- * number start.
- */
+/* Symbols and raw bits of a run.  base, grandbase and target begin with number start. */
 void
-delc_sub_symbols(DeltaCoder *coder, const char *base, const char *grandbase,
-				 const char *target, int64 start, int n)
+delc_sub_symbols(const DeltaCoder *coder, const char *base, const char *grandbase,
+				 const char *target, int64 start, int n, uint8 *symbols, uint64 *raw)
 {
+	int64		predicted[DELTA_RUN];
+	int64		differences[DELTA_RUN];
+
+	Assert(n <= DELTA_RUN);
+	delc_predict_numbers(coder->model, base, grandbase, start, n, predicted);
+	delc_differences(coder->model->dtype, predicted, target, n, differences);
+	delc_classes_split(&coder->classes, differences, n, symbols, raw);
+}
+
+/* A block's symbols for the coder; its raw bits are appended. */
+static void
+split_block(DeltaCoder *coder, const char *base, const char *grandbase, const char *target,
+			int64 start, int n, StringInfo out)
+{
+	int			first = out->len;
+	RawBits		writer = {NULL, 0};
+
 	for (int done = 0; done < n; done += DELTA_RUN)
 	{
-		int64		predicted[DELTA_RUN];
-		int64		differences[DELTA_RUN];
+		uint64		raw[DELTA_RUN];
 		int			run = Min(DELTA_RUN, n - done);
 
-		delc_predict_numbers(coder->model, at(coder, base, done), at(coder, grandbase, done),
-					 start + done, run, predicted);
-		delc_differences(coder->model->dtype, predicted, at(coder, target, done), run,
-						 differences);
-		delc_classes_split(&coder->classes, differences, run, coder->symbols + done,
-						   coder->raw + done);
+		delc_sub_symbols(coder, at(coder, base, done), at(coder, grandbase, done),
+						 at(coder, target, done), start + done, run, coder->symbols + done, raw);
+		enlargeStringInfo(out, sizeof(raw) + RAW_BITS_SLACK);
+		memset(out->data + out->len, 0, sizeof(raw) + RAW_BITS_SLACK);
+		writer.at = (uint8 *) out->data + first;
+		delc_raw_write(&writer, &coder->classes, coder->symbols + done, raw, run);
+		out->len = first + (int) ((writer.position + 7) / 8);
 	}
-	delc_sub_contexts(coder->model, base, start, n, coder->contexts);
 }
 
 /* Append the symbols of the coder in their contexts. */
@@ -120,23 +132,21 @@ void
 delc_sub_encode(DeltaCoder *coder, const char *base, const char *grandbase,
 				const char *target, int64 start, int n, StringInfo out)
 {
-	uint32		raw_length;
-	RawBits		raw;
+	int			before = out->len;
+	uint32		raw_length = 0;
 
-	delc_sub_symbols(coder, base, grandbase, target, start, n);
+	appendStringInfoChar(out, SEGMENT_CODED);
+	appendBinaryStringInfo(out, (char *) &raw_length, 4);
+	split_block(coder, base, grandbase, target, start, n, out);
 	if (all_zero(coder->symbols, n))
 	{
+		out->len = before;
 		appendStringInfoChar(out, SEGMENT_SAME);
 		return;
 	}
-	raw_length = (uint32) ((delc_raw_bits(&coder->classes, coder->symbols, n) + 7) / 8);
-	appendStringInfoChar(out, SEGMENT_CODED);
-	appendBinaryStringInfo(out, (char *) &raw_length, 4);
-	enlargeStringInfo(out, raw_length + RAW_BITS_SLACK);
-	memset(out->data + out->len, 0, raw_length + RAW_BITS_SLACK);
-	raw = (RawBits) {(uint8 *) out->data + out->len, 0};
-	delc_raw_write(&raw, &coder->classes, coder->symbols, coder->raw, n);
-	out->len += raw_length;
+	raw_length = out->len - before - SUB_HEADER_BYTES;
+	memcpy(out->data + before + 1, &raw_length, 4);
+	delc_sub_contexts(coder->model, base, start, n, coder->contexts);
 	append_symbols(coder, coder->model->contexts, n, out);
 }
 

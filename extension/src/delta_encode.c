@@ -15,34 +15,72 @@
 
 /* ---- contexts of method sub ---- */
 
-/* How often each expected logarithm occurs. */
-static uint32 *
-count_expected(const DeltaModel *model, const char *base)
+/* Numbers that contexts are chosen by, in runs from all over the tensor. */
+#define CONTEXT_SAMPLE 524288
+
+/* Contexts are at most eight of these wide, or there is one. */
+#define WIDEST 3
+#define FINE_CONTEXTS (RANS_MAX_CONTEXTS << WIDEST)
+
+typedef struct ContextSample
 {
-	int64		elements = model->rows * model->columns;
-	uint32	   *counts = palloc0(2 * REACH * sizeof(uint32));
+	int			n;
+	double		weight;			/* how many numbers each stands for */
+	uint8	   *symbols;
+	int32	   *expected;		/* steps, with the scales */
+	int32	   *plain;			/* without them */
+} ContextSample;
 
-	for (int64 start = 0; start < elements; start += DELTA_RUN)
+static void
+take_context_sample(const DeltaCoder *coder, const DeltaModel *plain, const DeltaInput *input,
+					const char *base, ContextSample *sample)
+{
+	int64		elements = input->header.elements;
+	int64		runs = (elements + DELTA_RUN - 1) / DELTA_RUN;
+	int64		every = (runs + CONTEXT_SAMPLE / DELTA_RUN - 1) / (CONTEXT_SAMPLE / DELTA_RUN);
+	size_t		room = (size_t) (runs / every + 1) * DELTA_RUN;
+
+	sample->n = 0;
+	sample->symbols = palloc(room);
+	sample->expected = palloc(room * sizeof(int32));
+	sample->plain = palloc(room * sizeof(int32));
+	for (int64 run = 0; run < runs; run += every)
 	{
-		int32		expected[DELTA_RUN];
-		int			run = (int) Min(DELTA_RUN, elements - start);
+		int64		start = run * DELTA_RUN;
+		size_t		at = start * input->header.item_size;
+		int			n = (int) Min(DELTA_RUN, elements - start);
+		uint64		raw[DELTA_RUN];
 
-		delc_expected_steps(model, base + start * delc_dtype_size(model->dtype), PG_UINT64_MAX,
-							start, run, expected);
-		for (int i = 0; i < run; i++)
-			counts[Min(Max(expected[i], -REACH), REACH - 1) + REACH]++;
+		CHECK_FOR_INTERRUPTS();
+		delc_sub_symbols(coder, base + at,
+						 input->grandbase_numbers == NULL ? NULL : input->grandbase_numbers + at,
+						 input->target_numbers + at, start, n, sample->symbols + sample->n, raw);
+		delc_expected_steps(coder->model, base + at, PG_UINT64_MAX, start, n,
+							sample->expected + sample->n);
+		delc_expected_steps(plain, base + at, PG_UINT64_MAX, start, n, sample->plain + sample->n);
+		sample->n += n;
 	}
-	return counts;
+	sample->weight = (double) elements / sample->n;
 }
 
-/* The least and the most but for outliers. */
 static void
-expected_range(const DeltaModel *model, const char *base, int *least, int *most)
+free_context_sample(ContextSample *sample)
 {
-	uint32	   *counts = count_expected(model, base);
-	int64		outliers = model->rows * model->columns * OUTLIERS / 10000;
+	pfree(sample->symbols);
+	pfree(sample->expected);
+	pfree(sample->plain);
+}
+
+/* The least and the most of expected logarithms but for outliers. */
+static void
+expected_range(const int32 *expected, int n, int *least, int *most)
+{
+	uint32	   *counts = palloc0(2 * REACH * sizeof(uint32));
+	int64		outliers = (int64) n * OUTLIERS / 10000;
 	int64		sum = 0;
 
+	for (int i = 0; i < n; i++)
+		counts[Min(Max(expected[i], -REACH), REACH - 1) + REACH]++;
 	*least = 0;
 	*most = 2 * REACH - 1;
 	while (*least < *most && (sum += counts[*least]) <= outliers)
@@ -55,50 +93,61 @@ expected_range(const DeltaModel *model, const char *base, int *least, int *most)
 	pfree(counts);
 }
 
+/* Bits of the symbols that fine contexts, 2^steps of them as one, count. */
+static double
+cost_of_width(uint32 (*fine)[256], int fine_contexts, int steps, int contexts, double weight)
+{
+	double		sum = 0;
+
+	for (int context = 0; context < contexts; context++)
+	{
+		uint32		counts[256] = {0};
+		int			end = context == contexts - 1 ? fine_contexts :
+			Min((context + 1) << steps, fine_contexts);
+
+		for (int from = context << steps; from < end; from++)
+		{
+			for (int symbol = 0; symbol < 256; symbol++)
+				counts[symbol] += fine[from][symbol];
+		}
+		sum += delc_rans_context_cost(counts, weight);
+	}
+	return sum;
+}
+
 /*
- * Set the number of contexts and their width to what makes the middle block smallest: fine contexts tell more, and
- * each has frequencies to be written.  Returns the bytes of that block's symbols.
+ * Set the number of contexts and their width to what makes the symbols smallest: fine contexts tell more, and
+ * each has frequencies to be written.  Returns about the bytes of all symbols.
  */
 static size_t
-choose_contexts(DeltaCoder *coder, DeltaModel *model, const DeltaInput *input, const char *base)
+choose_contexts(DeltaModel *model, const ContextSample *sample, const int32 *expected)
 {
-	int			block = delta_blocks(&input->header) / 2;
-	int			n = delta_block_length(&input->header, block);
-	int64		start = (int64) block * DELTA_BLOCK;
-	size_t		at = start * input->header.item_size;
-	size_t		best = SIZE_MAX;
-	int			best_steps = 0;
-	int			best_contexts = 1;
+	uint32	  (*fine)[256];
+	int			fine_contexts;
 	int			least;
 	int			most;
+	double		best = 0;
 
-	expected_range(model, base, &least, &most);
+	expected_range(expected, sample->n, &least, &most);
 	model->mean -= least;
-	model->contexts = 1;
-	delc_sub_symbols(coder, base + at,
-					 input->grandbase_numbers == NULL ? NULL : input->grandbase_numbers + at,
-					 input->target_numbers + at, start, n);
-	for (int steps = 0; steps <= 4; steps++)
+	fine_contexts = Min(most - least + 1, FINE_CONTEXTS);
+	fine = palloc0(fine_contexts * sizeof(*fine));
+	for (int i = 0; i < sample->n; i++)
+		fine[Min(Max(expected[i] - least, 0), fine_contexts - 1)][sample->symbols[i]]++;
+	for (int steps = 0; steps <= WIDEST + 1; steps++)
 	{
-		size_t		size;
+		int			contexts = steps > WIDEST ? 1 :
+			Min(((most - least) >> steps) + 1, RANS_MAX_CONTEXTS);
+		double		cost = cost_of_width(fine, fine_contexts, steps, contexts, sample->weight);
 
-		CHECK_FOR_INTERRUPTS();
+		if (steps > 0 && cost >= best)
+			continue;
+		best = cost;
 		model->context_steps = steps;
-		model->contexts = steps == 4 ? 1 : Min(((most - least) >> steps) + 1, RANS_MAX_CONTEXTS);
-		delc_sub_contexts(model, base + at, start, n, coder->contexts);
-		if (!delc_rans_learn(coder->rans, coder->symbols, coder->contexts, model->contexts, n))
-			elog(ERROR, "contexts of a delta are out of range");
-		size = delc_rans_estimate(coder->rans, n);
-		if (size < best)
-		{
-			best = size;
-			best_steps = steps;
-			best_contexts = model->contexts;
-		}
+		model->contexts = contexts;
 	}
-	model->context_steps = best_steps;
-	model->contexts = best_contexts;
-	return best;
+	pfree(fine);
+	return (size_t) (best / 8);
 }
 
 static size_t
@@ -116,24 +165,25 @@ side_bytes(const DeltaModel *model)
 
 /* Choose contexts, and whether scales of rows and columns are worth what they take. */
 static void
-choose_scales(DeltaCoder *coder, DeltaModel *model, const DeltaInput *input, const char *base)
+choose_scales(const DeltaCoder *coder, DeltaModel *model, const DeltaInput *input, const char *base)
 {
 	DeltaModel	plain = *model;
-	size_t		with_scales = choose_contexts(coder, model, input, base) + side_bytes(model);
+	ContextSample sample;
+	size_t		with_scales;
 
-	if (model->row_scale == NULL)
-		return;
 	plain.flags &= ~(DELTA_ROW_SCALES | DELTA_COLUMN_SCALES);
 	plain.row_scale = NULL;
 	plain.column_scale = NULL;
-	coder->model = &plain;
-	if (choose_contexts(coder, &plain, input, base) + side_bytes(&plain) < with_scales)
+	take_context_sample(coder, &plain, input, base, &sample);
+	with_scales = choose_contexts(model, &sample, sample.expected) + side_bytes(model);
+	if (model->row_scale != NULL &&
+		choose_contexts(&plain, &sample, sample.plain) + side_bytes(&plain) < with_scales)
 	{
 		pfree(model->row_scale);
 		pfree(model->column_scale);
 		*model = plain;
 	}
-	coder->model = model;
+	free_context_sample(&sample);
 }
 
 /* ---- segments ---- */

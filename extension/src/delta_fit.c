@@ -13,7 +13,7 @@
 #include "miscadmin.h"
 
 /* Numbers that momentum and decay are fitted to. */
-#define FIT_SAMPLE 65536
+#define FIT_SAMPLE 32768
 
 /* With fewer numbers, what a predictor saves does not pay for saying so. */
 #define FIT_MIN_ELEMENTS 64
@@ -156,6 +156,17 @@ entropy(const uint32 *counts, uint32 total)
 	return sum;
 }
 
+/* Of a remainder's magnitude as an integer, 0 for 0, from 1 to 2 for 1: the exponent of the double that it is. */
+static inline int
+octave_of(double remainder)
+{
+	double		magnitude = fabs(remainder) + 0.5;
+	uint64		bits;
+
+	memcpy(&bits, &magnitude, 8);
+	return magnitude < 1 ? 0 : Min((int) (bits >> 52) - 1022, OCTAVES - 1);
+}
+
 /* About the bits that the sample's remainders take, if their octaves are coded by exponent. */
 static double
 sample_cost(const Sample *sample, const double *by)
@@ -166,8 +177,7 @@ sample_cost(const Sample *sample, const double *by)
 
 	for (int i = 0; i < sample->n; i++)
 	{
-		double		magnitude = fabs(rint(remainder_of(sample, i, by)));
-		int			octave = magnitude < 1 ? 0 : Min(ilogb(magnitude) + 1, OCTAVES - 1);
+		int			octave = octave_of(remainder_of(sample, i, by));
 		int			exponent = sample->exponent[i] / DELTA_STEPS % EXPONENTS;
 
 		counts[exponent][octave]++;
@@ -263,6 +273,11 @@ fit_shared(DeltaModel *model, const Sample *sample)
 
 /* ---- the rows ---- */
 
+/* Numbers of a row that are looked at to choose its predictor: so many runs of so many, or one run in so many. */
+#define ROW_RUNS 8
+#define ROW_RUN 32
+#define ROW_STRIDE 512
+
 /* Costs of a row are logarithms as above. */
 typedef struct RowChoice
 {
@@ -289,23 +304,34 @@ number_at(const Fit *fit, const char *numbers, int64 first)
 }
 
 static int64
+row_stride(int64 columns)
+{
+	return Max(Min(columns / ROW_RUNS, ROW_STRIDE), ROW_RUN);
+}
+
+/* By a sample of long rows, in runs that are spread over it. */
+static int64
 row_cost(const Fit *fit, int64 row, int predictor)
 {
-	int64		first = row * fit->model->columns;
+	int64		columns = fit->model->columns;
+	int64		first = row * columns;
 	int64		sum = 0;
+	int64		stride = row_stride(columns);
+	int64		seen = 0;
 
-	for (int64 done = 0; done < fit->model->columns; done += DELTA_RUN)
+	for (int64 done = 0; done < columns; done += stride)
 	{
-		int64		numbers[DELTA_RUN];
-		int			run = (int) Min(DELTA_RUN, fit->model->columns - done);
+		int64		numbers[ROW_RUN];
+		int			run = (int) Min(ROW_RUN, columns - done);
 
 		delc_predict_row(fit->model, predictor, number_at(fit, fit->base, first + done),
 						 number_at(fit, fit->grandbase, first + done), run, numbers);
 		delc_differences(fit->model->dtype, numbers, number_at(fit, fit->target, first + done),
 						 run, numbers);
 		sum += logarithms(numbers, run);
+		seen += run;
 	}
-	return sum;
+	return sum * columns / seen;
 }
 
 /* Sums of a row's own momentum: least squares, as numbers, behind the shared decay. */
@@ -314,10 +340,10 @@ add_row_momentum(const Fit *fit, int64 first, int n, double *above, double *belo
 {
 	DeltaModel *model = fit->model;
 	double		decay = model->decay / decay_one(model->dtype);
-	int64		step[DELTA_RUN];
-	int64		movement[DELTA_RUN];
-	int64		significand[DELTA_RUN];
-	int32		exponent[DELTA_RUN];
+	int64		step[ROW_RUN];
+	int64		movement[ROW_RUN];
+	int64		significand[ROW_RUN];
+	int32		exponent[ROW_RUN];
 	const char *base = number_at(fit, fit->base, first);
 
 	delc_ordered(model->dtype, base, n, step);
@@ -343,13 +369,12 @@ row_momentum(const Fit *fit, int64 row)
 	double		above = 0;
 	double		below = 0;
 	double		steps;
-	int64		first = row * fit->model->columns;
+	int64		columns = fit->model->columns;
 
 	if (fit->grandbase == NULL)
 		return DELTA_SHARED;
-	for (int64 done = 0; done < fit->model->columns; done += DELTA_RUN)
-		add_row_momentum(fit, first + done, (int) Min(DELTA_RUN, fit->model->columns - done),
-						 &above, &below);
+	for (int64 done = 0; done < columns; done += row_stride(columns))
+		add_row_momentum(fit, row * columns + done, (int) Min(ROW_RUN, columns - done), &above, &below);
 	if (!(below > 0))
 		return DELTA_SHARED;
 	steps = above / below * MOMENTUM_ONE / DELTA_ROW_MOMENTUM_STEP + DELTA_ROW_MOMENTUM_ZERO;
@@ -386,6 +411,9 @@ choose_for_row(const Fit *fit, int64 row)
 
 /* ---- the table ---- */
 
+/* So many numbers say enough of each entry. */
+#define VOTING_SAMPLE (1 << 20)
+
 typedef struct Vote
 {
 	int64		step;
@@ -397,8 +425,10 @@ static void
 vote(const Fit *fit, int64 first, int n, Vote *votes)
 {
 	int			dtype = fit->model->dtype;
-	int			shift = delc_mantissa_bits(dtype) - delc_table_bits(dtype);
-	int			mask = (1 << delc_table_bits(dtype)) - 1;
+	int			bits = delc_table_bits(dtype);
+	/* significands of wide floats come without their low bits */
+	int			shift = Min(delc_mantissa_bits(dtype), 23) - bits;
+	int			mask = (1 << bits) - 1;
 	int64		step[DELTA_RUN];
 	int64		significand[DELTA_RUN];
 	int64		ordered[DELTA_RUN];
@@ -413,8 +443,7 @@ vote(const Fit *fit, int64 first, int n, Vote *votes)
 		Vote	   *entry;
 		int64		outwards = negative ? -step[i] : step[i];
 
-		/* significands of wide floats come without their low bits */
-		entry = &votes[(magnitude >> Min(shift, 23 - delc_table_bits(dtype))) & mask];
+		entry = &votes[(magnitude >> shift) & mask];
 		if (entry->lead == 0)
 			entry->step = outwards;
 		entry->lead += entry->step == outwards ? 1 : -1;
@@ -453,9 +482,10 @@ make_table(const Fit *fit)
 	int			entries = 1 << delc_table_bits(model->dtype);
 	Vote	   *votes = palloc0(entries * sizeof(Vote));
 	int64		most = median_copy_cost(fit);
+	int64		every = Max(model->rows * model->columns / VOTING_SAMPLE, 1);
 	int64		last = 0;
 
-	for (int64 row = 0; row < model->rows; row++)
+	for (int64 row = 0; row < model->rows; row += every)
 	{
 		if (fit->rows[row].copy_cost > most)
 			continue;
@@ -589,15 +619,17 @@ scaled_logarithms(const DeltaModel *model, const char *base, const char *grandba
 		found[i] += logarithm(numbers[i]) * DELTA_STEPS / 256;
 }
 
-/* Sums by row, or, less the row's mean, by column. */
+/* Sums by row and, where they are wanted, by column. */
 static void
 sum_up(const DeltaModel *model, const char *base, const char *grandbase, const char *target,
-	   Scales *scales, bool columns)
+	   Scales *scales)
 {
 	int			item_size = delc_dtype_size(model->dtype);
 
 	for (int64 row = 0; row < model->rows; row++)
 	{
+		int64		sum = 0;
+
 		CHECK_FOR_INTERRUPTS();
 		for (int64 done = 0; done < model->columns; done += DELTA_RUN)
 		{
@@ -609,15 +641,11 @@ sum_up(const DeltaModel *model, const char *base, const char *grandbase, const c
 			scaled_logarithms(model, base + at, grandbase == NULL ? NULL : grandbase + at,
 							  target + at, start, run, found);
 			for (int i = 0; i < run; i++)
-			{
-				if (columns)
-					scales->column[done + i] += found[i] - scales->row[row];
-				else
-					scales->row[row] += found[i];
-			}
+				sum += found[i];
+			for (int i = 0; scales->column != NULL && i < run; i++)
+				scales->column[done + i] += found[i];
 		}
-		if (!columns)
-			scales->row[row] /= model->columns;
+		scales->row[row] = (double) sum / model->columns;
 	}
 }
 
@@ -635,19 +663,20 @@ rounded_scales(const double *scales, int64 n, double divisor, double mean)
 void
 delc_fit_scales(DeltaModel *model, const char *base, const char *grandbase, const char *target)
 {
-	Scales		scales = {palloc0(model->rows * sizeof(double)), NULL};
+	bool		matrix = model->rows >= SCALES_MIN && model->columns >= SCALES_MIN;
+	Scales		scales = {palloc0(model->rows * sizeof(double)),
+		matrix ? palloc0(model->columns * sizeof(double)) : NULL};
 	double		mean = 0;
 
-	sum_up(model, base, grandbase, target, &scales, false);
+	sum_up(model, base, grandbase, target, &scales);
 	for (int64 row = 0; row < model->rows; row++)
 		mean += scales.row[row] / model->rows;
 	model->mean = (int32) rint(mean);
-	if (model->rows >= SCALES_MIN && model->columns >= SCALES_MIN)
+	if (matrix)
 	{
 		model->row_scale = rounded_scales(scales.row, model->rows, 1, mean);
-		scales.column = palloc0(model->columns * sizeof(double));
-		sum_up(model, base, grandbase, target, &scales, true);
-		model->column_scale = rounded_scales(scales.column, model->columns, (double) model->rows, 0);
+		/* free of the rows' means, whose mean it is */
+		model->column_scale = rounded_scales(scales.column, model->columns, (double) model->rows, mean);
 		model->flags |= DELTA_ROW_SCALES | DELTA_COLUMN_SCALES;
 		pfree(scales.column);
 	}

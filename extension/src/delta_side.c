@@ -54,6 +54,7 @@ delc_bytes_write(StringInfo out, const uint8 *bytes, size_t n)
 		return;
 	}
 	rans = palloc(sizeof(RansModel));
+	rans->waste = 0;
 	packed = palloc(n);
 	delc_rans_learn(rans, bytes, NULL, 1, n);
 	length = delc_rans_encode(rans, bytes, NULL, n, packed, n);

@@ -4,7 +4,7 @@
  *
  * A stream:
  *
- *	byte 0		bits of the frequencies (low half), 1 if in 32 lanes (high half)
+ *	byte 0		bits of the frequencies (low half), number of lanes (high half: lane_counts)
  *	byte 1		number of contexts
  *	then		per context the frequencies, bit by bit (write_frequencies)
  *	then		a state of four bytes per lane
@@ -16,8 +16,9 @@
  * x takes up a word if below 2^16.  The encoder does the inverse, last symbol
  * first.  Its states begin at 2^16, where the decoder must find them in the end.
  *
- * With 32 lanes, four vectors of eight are under way at once where the
- * processor has AVX2; the portable loop reads the same streams.
+ * Many lanes are vectors that are under way at once: of eight where the processor has AVX2, of
+ * sixteen where it has AVX-512.  Each waits long for its entries of the table, so four at least are
+ * needed.  The portable loop reads the same streams.
  */
 #include "rans.h"
 
@@ -26,24 +27,34 @@
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(RANS_PORTABLE)
 #define RANS_AVX2
 #include <immintrin.h>
+#ifndef RANS_WITHOUT_AVX512
+#define RANS_AVX512
+#endif
 #endif
 
-#define MANY_LANES RANS_LANES
-#define FEW_LANES 4
+/* With fewer symbols the states of as many lanes would weigh too much. */
+static const struct
+{
+	int			lanes;
+	size_t		least;
+}			lane_counts[] = {{4, 0}, {32, 16384}, {RANS_LANES, 262144}};
 
-/* Below this many symbols the states of many lanes would weigh too much. */
-#define MANY_LANES_MIN_SYMBOLS 16384
+/* Lanes of one round of the vector loops. */
+#define VECTOR_LANES 32
 
 #define MIN_BITS 9
 #define STATE_MIN 0x10000U
 
-/* Fewer bits make smaller tables, which is faster, for at most this share of the size. */
-#define FEWER_BITS_COST (1.0 / 1024)
 
+/* Which of lane_counts n symbols get. */
 static int
-lanes_for(size_t n)
+lane_count_for(size_t n)
 {
-	return n >= MANY_LANES_MIN_SYMBOLS ? MANY_LANES : FEW_LANES;
+	int			count = lengthof(lane_counts) - 1;
+
+	while (n < lane_counts[count].least)
+		count--;
+	return count;
 }
 
 /* For the compiler's vectoriser, which level 2 leaves out. */
@@ -238,7 +249,7 @@ delc_rans_settle(RansModel *model)
 
 	memcpy(model->frequencies, model->trial, sizeof(model->trial[0]) * model->contexts);
 	while (bits > fewest_bits(model) &&
-		   try_bits(model, bits - 1) <= finest * (1 + FEWER_BITS_COST))
+		   try_bits(model, bits - 1) <= finest * (1 + model->waste))
 	{
 		bits--;
 		memcpy(model->frequencies, model->trial, sizeof(model->trial[0]) * model->contexts);
@@ -535,14 +546,14 @@ size_t
 delc_rans_bound(size_t n, int context_count)
 {
 	/* a symbol takes up to 12 bits; frequencies up to 16 each */
-	return 2 * n + 4 * (MANY_LANES + 1) + 8 + (size_t) context_count * 520;
+	return 2 * n + 4 * (RANS_LANES + 1) + 8 + (size_t) context_count * 520;
 }
 
 /* The first bytes, and of each state what is not of use to the symbols. */
 size_t
 delc_rans_overhead(size_t n)
 {
-	return 3 + 3 * lanes_for(n);
+	return 3 + 3 * lane_counts[lane_count_for(n)].lanes;
 }
 
 size_t
@@ -566,15 +577,16 @@ size_t
 delc_rans_encode(RansModel *model, const uint8 *symbols, const uint8 *contexts,
 				 size_t n, uint8 *out, size_t out_size)
 {
-	int			lanes = lanes_for(n);
-	uint32		states[MANY_LANES];
+	int			count = lane_count_for(n);
+	int			lanes = lane_counts[count].lanes;
+	uint32		states[RANS_LANES];
 	BitWriter	writer = {out + 2, out + out_size, 0, 0, false};
 	uint8	   *words;
 	size_t		words_size;
 
 	if (out_size < 2)
 		return 0;
-	out[0] = (uint8) (model->bits | (lanes == MANY_LANES) << 4);
+	out[0] = (uint8) (model->bits | count << 4);
 	out[1] = (uint8) model->contexts;
 	for (int context = 0; context < model->contexts; context++)
 		write_frequencies(&writer, model->frequencies[context]);
@@ -725,6 +737,23 @@ store_symbols(uint8 *to, __m256i a, __m256i b, __m256i c, __m256i d)
 	_mm256_storeu_si256((__m256i *) to, all);
 }
 
+/* One symbol of each of 32 lanes, whose states are x. */
+AVX2 static inline void
+pull_round(__m256i *x, const uint32 *table, const uint8 *contexts, __m128i bits, __m256i mask,
+		   const uint8 **at, uint8 *symbols)
+{
+	__m256i		entries[4];
+
+	for (int i = 0; i < 4; i++)
+	{
+		__m256i		base = contexts == NULL ? _mm256_setzero_si256() :
+			context_base(contexts + 8 * i, bits);
+
+		entries[i] = pull_eight(&x[i], table, base, bits, mask, at);
+	}
+	store_symbols(symbols, entries[0], entries[1], entries[2], entries[3]);
+}
+
 /*
  * Decode whole groups as long as the next word is not behind limit.  Returns
  * the symbol after the last one.
@@ -737,43 +766,138 @@ pull_avx2(RansDecoder *decoder, const uint8 *contexts, size_t first, size_t last
 	const uint8 *at = decoder->at;
 	__m128i		bits = _mm_cvtsi32_si128(decoder->bits);
 	__m256i		mask = _mm256_set1_epi32((1 << decoder->bits) - 1);
-	__m256i		base[4];
-	__m256i		x[4];
+	__m256i		x[RANS_LANES / 8];
+	int			lanes = decoder->lanes;
 	size_t		group = first;
 
-	for (int i = 0; i < 4; i++)
+	memcpy(x, decoder->states, 4 * lanes);
+	for (; group + lanes <= last && at <= limit; group += lanes)
 	{
-		x[i] = _mm256_loadu_si256((const __m256i *) (decoder->states + 8 * i));
-		base[i] = _mm256_setzero_si256();
+		for (int lane = 0; lane < lanes; lane += VECTOR_LANES)
+			pull_round(x + lane / 8, table, contexts == NULL ? NULL : contexts + group + lane,
+					   bits, mask, &at, symbols + group + lane);
 	}
-	for (; group + MANY_LANES <= last && at <= limit; group += MANY_LANES)
-	{
-		__m256i		a;
-		__m256i		b;
-		__m256i		c;
-		__m256i		d;
-
-		if (contexts != NULL)
-		{
-			base[0] = context_base(contexts + group, bits);
-			base[1] = context_base(contexts + group + 8, bits);
-			base[2] = context_base(contexts + group + 16, bits);
-			base[3] = context_base(contexts + group + 24, bits);
-		}
-		a = pull_eight(&x[0], table, base[0], bits, mask, &at);
-		b = pull_eight(&x[1], table, base[1], bits, mask, &at);
-		c = pull_eight(&x[2], table, base[2], bits, mask, &at);
-		d = pull_eight(&x[3], table, base[3], bits, mask, &at);
-		store_symbols(symbols + group, a, b, c, d);
-	}
-	for (int i = 0; i < 4; i++)
-		_mm256_storeu_si256((__m256i *) (decoder->states + 8 * i), x[i]);
+	memcpy(decoder->states, x, 4 * lanes);
 	decoder->at = at;
 	return group;
 }
 
+#ifdef RANS_AVX512
+
+#define AVX512 __attribute__((target("avx512f,avx512vl,popcnt")))
+
 /*
- * Decode whole groups of 32.  The last words are decoded from a copy with room
+ * Four entries, sixteen of them: by loads of their own, since the instruction that gathers them is
+ * microcode of many more steps (on AMD's processors, and on Intel's since the remedy for "Downfall").
+ */
+AVX512 static inline __m128i
+four_entries(const uint32 *table, const uint32 *slots)
+{
+	__m128i		entries = _mm_cvtsi32_si128(table[slots[0]]);
+
+	entries = _mm_insert_epi32(entries, table[slots[1]], 1);
+	entries = _mm_insert_epi32(entries, table[slots[2]], 2);
+	return _mm_insert_epi32(entries, table[slots[3]], 3);
+}
+
+AVX512 static inline __m512i
+gather_sixteen(const uint32 *table, __m512i slot)
+{
+	uint32		slots[16];
+	__m256i		low;
+	__m256i		high;
+
+	_mm512_storeu_si512(slots, slot);
+	__asm__ volatile("" : : : "memory");
+	low = _mm256_inserti128_si256(_mm256_castsi128_si256(four_entries(table, slots)),
+								  four_entries(table, slots + 4), 1);
+	high = _mm256_inserti128_si256(_mm256_castsi128_si256(four_entries(table, slots + 8)),
+								   four_entries(table, slots + 12), 1);
+	return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* One symbol of sixteen lanes: the entries, whose low bytes are the symbols. */
+AVX512 static inline __m512i
+pull_sixteen(__m512i *state, const uint32 *table, __m512i base, __m128i bits, __m512i mask,
+			 const uint8 **at)
+{
+	__m512i		x = *state;
+	__m512i		slot = _mm512_or_si512(_mm512_and_si512(x, mask), base);
+	__m512i		entry = gather_sixteen(table, slot);
+	__m512i		high = _mm512_srl_epi32(x, bits);
+	__m512i		place = _mm512_and_si512(_mm512_srli_epi32(entry, 8), _mm512_set1_epi32(0xFFF));
+	__m512i		words = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *) *at));
+	__mmask16	low;
+
+	x = _mm512_add_epi32(_mm512_mullo_epi32(high, _mm512_srli_epi32(entry, 20)),
+						 _mm512_add_epi32(high, place));
+	low = _mm512_cmplt_epu32_mask(x, _mm512_set1_epi32(STATE_MIN));
+	*state = _mm512_mask_or_epi32(x, low, _mm512_slli_epi32(x, 16),
+								  _mm512_maskz_expand_epi32(low, words));
+	*at += 2 * (size_t) __builtin_popcount(low);
+	return entry;
+}
+
+AVX512 static inline __m512i
+contexts_base(const uint8 *contexts, __m128i bits)
+{
+	return _mm512_sll_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) contexts)), bits);
+}
+
+/* One symbol of each of 32 lanes, whose states are x. */
+AVX512 static inline void
+pull_wide_round(__m512i *x, const uint32 *table, const uint8 *contexts, __m128i bits, __m512i mask,
+				const uint8 **at, uint8 *symbols)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		__m512i		base = contexts == NULL ? _mm512_setzero_si512() :
+			contexts_base(contexts + 16 * i, bits);
+		__m512i		entries = pull_sixteen(&x[i], table, base, bits, mask, at);
+
+		_mm_storeu_si128((__m128i *) (symbols + 16 * i), _mm512_cvtepi32_epi8(entries));
+	}
+}
+
+/* As pull_avx2. */
+AVX512 static size_t
+pull_avx512(RansDecoder *decoder, const uint8 *contexts, size_t first, size_t last,
+			uint8 *symbols, const uint8 *limit)
+{
+	const uint32 *table = decoder->table;
+	const uint8 *at = decoder->at;
+	__m128i		bits = _mm_cvtsi32_si128(decoder->bits);
+	__m512i		mask = _mm512_set1_epi32((1 << decoder->bits) - 1);
+	__m512i		x[RANS_LANES / 16];
+	int			lanes = decoder->lanes;
+	size_t		group = first;
+
+	memcpy(x, decoder->states, 4 * lanes);
+	for (; group + lanes <= last && at <= limit; group += lanes)
+	{
+		for (int lane = 0; lane < lanes; lane += VECTOR_LANES)
+			pull_wide_round(x + lane / 16, table, contexts == NULL ? NULL : contexts + group + lane,
+							bits, mask, &at, symbols + group + lane);
+	}
+	memcpy(decoder->states, x, 4 * lanes);
+	decoder->at = at;
+	return group;
+}
+#endif
+
+static size_t
+pull_vectors(RansDecoder *decoder, const uint8 *contexts, size_t first, size_t last,
+			 uint8 *symbols, const uint8 *limit)
+{
+#ifdef RANS_AVX512
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+		return pull_avx512(decoder, contexts, first, last, symbols, limit);
+#endif
+	return pull_avx2(decoder, contexts, first, last, symbols, limit);
+}
+
+/*
+ * Decode whole groups.  The last words are decoded from a copy with room
  * behind.  Returns how many symbols are done, SIZE_MAX if words were missing.
  */
 static size_t
@@ -786,8 +910,8 @@ pull_groups(RansDecoder *decoder, const uint8 *contexts, size_t n, uint8 *symbol
 	if (!decoder->at_rest)
 	{
 		if (left >= RANS_GROUP_READS)
-			done = pull_avx2(decoder, contexts, 0, n, symbols,
-							 decoder->end - RANS_GROUP_READS);
+			done = pull_vectors(decoder, contexts, 0, n, symbols,
+								decoder->end - RANS_GROUP_READS);
 		left = decoder->end - decoder->at;
 		if (left >= RANS_GROUP_READS)
 			return done;
@@ -797,7 +921,7 @@ pull_groups(RansDecoder *decoder, const uint8 *contexts, size_t n, uint8 *symbol
 		decoder->end = decoder->rest + left;
 		decoder->at_rest = true;
 	}
-	done = pull_avx2(decoder, contexts, done, n, symbols, decoder->end);
+	done = pull_vectors(decoder, contexts, done, n, symbols, decoder->end);
 	return decoder->at > decoder->end ? SIZE_MAX : done;
 }
 #endif
@@ -810,7 +934,7 @@ delc_rans_read(RansDecoder *decoder, const uint8 *contexts, size_t n, uint8 *sym
 	if (!contexts_in_range(contexts, decoder->contexts, n))
 		return false;
 #ifdef RANS_AVX2
-	if (decoder->lanes == MANY_LANES && __builtin_cpu_supports("avx2"))
+	if (decoder->lanes % VECTOR_LANES == 0 && __builtin_cpu_supports("avx2"))
 		done = pull_groups(decoder, contexts, n, symbols);
 #endif
 	return done != SIZE_MAX && pull_portable(decoder, contexts, done, n, symbols);
@@ -838,8 +962,10 @@ delc_rans_open(RansDecoder *decoder, const uint8 *stream, size_t length,
 		return false;
 	decoder->contexts = context_count;
 	decoder->bits = stream[0] & 15;
-	decoder->lanes = stream[0] >> 4 ? MANY_LANES : FEW_LANES;
-	if (stream[0] >> 4 > 1 || decoder->bits < MIN_BITS || decoder->bits > RANS_MAX_BITS)
+	if (stream[0] >> 4 >= lengthof(lane_counts))
+		return false;
+	decoder->lanes = lane_counts[stream[0] >> 4].lanes;
+	if (decoder->bits < MIN_BITS || decoder->bits > RANS_MAX_BITS)
 		return false;
 	reader = (BitReader) {stream + 2, stream + length, 0, 0, false};
 	if (!read_tables(&reader, decoder->bits, context_count, table) ||

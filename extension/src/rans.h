@@ -36,6 +36,8 @@ typedef struct RansModel
 {
 	int			contexts;
 	int			bits;			/* frequencies add up to 2^bits */
+	double		waste;			/* the caller's: fewer bits are taken, whose smaller tables are faster to
+								 * look up in, for at most this share of the size */
 	uint32		counts[RANS_MAX_CONTEXTS][256];
 	uint16		frequencies[RANS_MAX_CONTEXTS][256];
 	uint16		trial[RANS_MAX_CONTEXTS][256];
@@ -91,10 +93,10 @@ extern bool delc_rans_decode(const uint8 *stream, size_t length,
 
 /* ---- the same in pieces ---- */
 
-#define RANS_LANES 32
+#define RANS_LANES 64
 
 /* A group of RANS_LANES symbols reads no further than this from where it begins. */
-#define RANS_GROUP_READS 64
+#define RANS_GROUP_READS 128
 
 typedef struct RansDecoder
 {

@@ -6,6 +6,9 @@
 
 #include "miscadmin.h"
 
+/* From so many on, speed of decoding is worth a little more space. */
+#define LARGE_ELEMENTS 262144
+
 /* Each plane of the dense numbers as a byte per element. */
 static void
 split(DenseWriter *writer, const char *dense)
@@ -99,6 +102,7 @@ delc_tensor_compress(Datum value, bool halves)
 	read_whole(&writer, value, halves);
 	elements = Max(writer.layout.header.elements, 1);
 	writer.model = palloc(sizeof(RansModel));
+	writer.model->waste = elements >= LARGE_ELEMENTS ? 1.0 / 256 : 1.0 / 1024;
 	writer.keys = palloc(elements);
 	writer.contexts = palloc(elements);
 	writer.symbols = palloc(elements);

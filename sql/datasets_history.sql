@@ -251,6 +251,24 @@ COMMENT ON FUNCTION delc.keep_stored_columns() IS
 CREATE EVENT TRIGGER delc_keep_stored_columns ON sql_drop EXECUTE FUNCTION delc.keep_stored_columns();
 COMMENT ON EVENT TRIGGER delc_keep_stored_columns IS 'Keeps the columns of stored versions of data sets: see delc.keep_stored_columns().';
 
+CREATE FUNCTION delc.keep_stored_fields() RETURNS event_trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'delc_keep_stored_fields';
+COMMENT ON FUNCTION delc.keep_stored_fields() IS
+'Refuses commands that would drop a field of a composite type, or a column of a table, that stored rows have values of the row type of: ALTER TYPE … DROP ATTRIBUTE, ALTER TABLE … DROP COLUMN. A field that is added is NULL in older values.';
+
+CREATE EVENT TRIGGER delc_keep_stored_fields ON sql_drop EXECUTE FUNCTION delc.keep_stored_fields();
+COMMENT ON EVENT TRIGGER delc_keep_stored_fields IS 'Keeps the values of stored versions of data sets as they are: see delc.keep_stored_fields().';
+
+CREATE FUNCTION delc.keep_stored_labels() RETURNS event_trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'delc_keep_stored_labels';
+COMMENT ON FUNCTION delc.keep_stored_labels() IS
+'Refuses ALTER TYPE … RENAME VALUE of an enum that stored rows have values of: they would read otherwise than they were committed. Values may be added.';
+
+CREATE EVENT TRIGGER delc_keep_stored_labels ON ddl_command_start WHEN TAG IN ('ALTER TYPE') EXECUTE FUNCTION delc.keep_stored_labels();
+COMMENT ON EVENT TRIGGER delc_keep_stored_labels IS 'Keeps the values of stored versions of data sets as they are: see delc.keep_stored_labels().';
+
 CREATE VIEW delc.dataset_log AS
 SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,
        ARRAY(SELECT base.number FROM delc.dataset_version_parents AS parent

@@ -27,6 +27,8 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA delc TO delc_user;
 -- Called by the package as the extension's owner, by other functions in C, or by PostgreSQL itself.
 REVOKE EXECUTE ON FUNCTION
     delc.keep_stored_columns,
+    delc.keep_stored_fields,
+    delc.keep_stored_labels,
     delc.announce_run,
     delc.finish_run,
     delc.record_failed_run,

@@ -17,10 +17,17 @@ _MOST_PAIRS = 50
 
 def alike(columns: Sequence[SourceColumn | StoredColumn], left: str, right: str) -> str:
     """SQL, never NULL: whether two rows, given by their aliases, have the same images in all the columns."""
+    return same([(f"{left}.{column.quoted}", f"{right}.{column.quoted}") for column in columns])
+
+
+def same(pairs: Sequence[tuple[str, str]]) -> str:
+    """SQL, never NULL: whether the two values of each pair of expressions, which are of one type, have the same
+    image.
+    """
     tests = []
-    for start in range(0, len(columns), _MOST_PAIRS):
-        pairs = [f"{left}.{c.quoted}, {right}.{c.quoted}" for c in columns[start : start + _MOST_PAIRS]]
-        tests.append(f"delc.same_images({', '.join(pairs)})")
+    for start in range(0, len(pairs), _MOST_PAIRS):
+        values = ", ".join(f"{left}, {right}" for left, right in pairs[start : start + _MOST_PAIRS])
+        tests.append(f"delc.same_images({values})")
     return f"({' AND '.join(tests)})" if tests else "true"
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from delc.datasets import names, row_states, versions
+from delc.datasets import images, names, row_states, versions
 from delc.datasets.columns import SourceColumn
 from delc.datasets.difference import same_key
-from delc.datasets.merge_columns import Side, alike, side_of, together
+from delc.datasets.merge_columns import Columns, Side, side_of, together
 from delc.datasets.row_search import Member
 from delc.datasets.versions import DatasetVersion
 from delc.server import queries
@@ -32,6 +32,11 @@ class Bases:
     def last(self) -> list[int]:
         """The last common versions: no other common version comes from them."""
         return _last(self.members, self.common)
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the last common versions."""
+        return {name: column for number in self.last for name, column in self.sides[number].columns.items()}
 
     @property
     def all(self) -> Side:
@@ -141,7 +146,8 @@ class _Steps:
         return self._add("merged", f"{sides} UNION ALL SELECT {unknown} FROM {name} AS w WHERE w.winner = 'neither'")
 
     def _alike(self, left: str, right: str) -> str:
-        same = alike(left, self.shape.columns, right, self.shape.columns, self.shape.columns)
+        same = images.alike(list(self.shape.columns.values()), left, right)
+        same = f"{same} AND {left}.delc_split OPERATOR(pg_catalog.=) {right}.delc_split"
         there = f"{left}.delc_row IS NOT NULL AND {right}.delc_row IS NOT NULL"
         return f"(({is_gone(left)} AND {is_gone(right)}) OR ({there} AND {same}))"
 

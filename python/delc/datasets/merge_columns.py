@@ -1,16 +1,15 @@
-"""The columns of a merge: three-way like its rows, and comparing rows whose versions have different columns."""
+"""The columns of a merge, three-way like its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from delc.datasets import images
-from delc.datasets.columns import SourceColumn
+from delc.datasets.columns import MOST_COLUMNS, SourceColumn
 from delc.datasets.comparing import stored_columns
 from delc.datasets.versions import DatasetVersion
 from delc.server.batches import QueryColumn
-from delc.server.errors import WrongState
+from delc.server.errors import LimitExceeded, WrongState
 
 Columns = Mapping[str, SourceColumn]
 
@@ -24,8 +23,10 @@ class Side:
 
 
 def side_of(version: DatasetVersion) -> Side:
-    """A version with what there is to know of its columns."""
-    return Side(version, stored_columns(version))
+    """A version with what there is to know of its columns; their types are called as they are now."""
+    columns = stored_columns(version)
+    named = tuple(QueryColumn(column.name, columns[column.name].type) for column in version.columns)
+    return Side(replace(version, columns=named), columns)
 
 
 def together(sides: Sequence[Side]) -> Side:
@@ -43,7 +44,7 @@ def together(sides: Sequence[Side]) -> Side:
                     hint="Commit to one of the branches from a source with the columns of the other, then merge.",
                 )
             if name not in columns:
-                shape = _with_column(shape, other.version, name)
+                shape = with_column(shape, other.version, name)
         columns = {**columns, **other.columns}
     return Side(shape, columns)
 
@@ -56,63 +57,32 @@ def merged(ours: Side, theirs: Side, bases: Sequence[Side]) -> DatasetVersion:
     """
     shape, refused = ours.version, []
     for name in dict.fromkeys([*ours.columns, *theirs.columns]):
-        mine, other = (_type(side, name) for side in (ours, theirs))
-        before = {_type(base, name) for base in bases}
+        mine, other = (type_of(side.version, name) for side in (ours, theirs))
+        before = {type_of(base.version, name) for base in bases}
         if mine == other or before == {other}:
             continue
         if before != {mine}:
             was = " or ".join(sorted(text or "not there" for text in before))
             refused.append(f'"{name}" is {mine or "not there"} and {other or "not there"}, and was {was}')
-        shape = _without_column(shape, name)
-        if other is not None:
-            shape = _with_column(shape, theirs.version, name)
+        shape = _with_theirs(shape, theirs.version, name)
     if refused:
         raise WrongState(
             f'"{ours.version.title}" and "{theirs.version.title}" have changed columns in different ways',
             detail=f"{'; '.join(refused[:10])}.",
             hint="Commit to one of them from a source with the columns of the other, then merge.",
         )
+    if len(shape.columns) > MOST_COLUMNS:
+        raise LimitExceeded(
+            f'"{ours.version.title}" and "{theirs.version.title}" have {len(shape.columns)} columns together',
+            detail=f"A data set may have up to {MOST_COLUMNS}.",
+            hint="Commit to one of them from a source with fewer columns, then merge.",
+        )
     return shape
 
 
-def alike(left: str, left_columns: Columns, right: str, right_columns: Columns, names: Iterable[str]) -> str:
-    """SQL, never NULL: whether two rows, given by their aliases, agree in the columns of these names: by image, where
-    both have it with one type, else by having nothing in it.
-    """
-    same: list[SourceColumn] = []
-    alone: list[str] = []
-    for name in names:
-        mine, other = left_columns.get(name), right_columns.get(name)
-        if mine and other and mine.type == other.type:
-            same.append(mine)
-        else:
-            alone += [f"{alias}.{column.quoted}" for alias, column in ((left, mine), (right, other)) if column]
-    tests = [images.alike(same, left, right)]
-    tests += [f"pg_catalog.num_nonnulls({value}) OPERATOR(pg_catalog.=) 0" for value in alone]
-    return f"({' AND '.join(tests)} AND {left}.delc_split OPERATOR(pg_catalog.=) {right}.delc_split)"
-
-
-def retyped(side: Side, shape: DatasetVersion) -> bool:
-    """Whether a column of the merge has another type in a side, so that its rows are to be stored again."""
-    return any(_type(side, column.name) not in (None, column.type) for column in shape.columns)
-
-
-def recast(alias: str, columns: Columns, shape: DatasetVersion) -> list[str]:
-    """SQL for the columns of the merge (``shape``) from a row of a side, given by its alias."""
-    values = []
-    for stored, column in zip(shape.stored_columns(shape.column_names), shape.columns, strict=True):
-        own = columns.get(column.name)
-        if own is None:
-            values.append(f"NULL::{column.type} AS {stored.quoted}")
-        elif own.type == column.type:
-            values.append(f"{alias}.{stored.quoted}")
-        else:
-            values.append(f"{alias}.{stored.quoted}::{column.type} AS {stored.quoted}")
-    return values
-
-
-def _type(side: Side, name: str) -> str | None:
-    column = next((column for column in side.version.columns if column.name == name), None)
+def type_of(version: DatasetVersion, name: str) -> str | None:
+    """The type that a column has in a version, if it is there."""
+    column = next((column for column in version.columns if column.name == name), None)
     return column.type if column else None
 
 
@@ -129,9 +99,14 @@ def _placed(shape: DatasetVersion, places: Sequence[tuple[QueryColumn, int, str]
     )
 
 
-def _without_column(shape: DatasetVersion, name: str) -> DatasetVersion:
-    return _placed(shape, [place for place in _places(shape) if place[0].name != name])
-
-
-def _with_column(shape: DatasetVersion, version: DatasetVersion, name: str) -> DatasetVersion:
+def with_column(shape: DatasetVersion, version: DatasetVersion, name: str) -> DatasetVersion:
+    """The columns of ``shape``, and one of another version."""
     return _placed(shape, _places(shape) + [place for place in _places(version) if place[0].name == name])
+
+
+def _with_theirs(shape: DatasetVersion, theirs: DatasetVersion, name: str) -> DatasetVersion:
+    """``shape`` with what another version has as its column of that name, at the same place: a column or none."""
+    found = [place for place in _places(theirs) if place[0].name == name]
+    if name not in shape.column_names:
+        return with_column(shape, theirs, name)
+    return _placed(shape, [p for place in _places(shape) for p in (found if place[0].name == name else [place])])

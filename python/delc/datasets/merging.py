@@ -6,52 +6,25 @@ by itself. What is stored with it is where that is not what is wanted: of rows t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from delc.datasets import catalog, checks, merge_base, merge_columns, store, versions, writing
-from delc.datasets.columns import SourceColumn
+from delc.datasets import catalog, checks, images, merge_base, merge_cells, merge_columns, store, versions, writing
 from delc.datasets.comparing import jsonb_object, split_name
 from delc.datasets.delta import read_resolutions
 from delc.datasets.difference import key_text, same_key
 from delc.datasets.fill import insert_parts
-from delc.datasets.merge_base import Bases
-from delc.datasets.merge_columns import Columns, Side
+from delc.datasets.merge_cells import WINNERS, Alias, Cell
+from delc.datasets.merge_columns import Columns
+from delc.datasets.merge_decision import ROWS_OF_PAIR, SIDES, Merge, steps
+from delc.datasets.merge_evolution import Evolution
 from delc.datasets.reading import StoredRows, is_removed, reading_query, remove_rows
 from delc.datasets.splits import SPLITS
 from delc.datasets.versions import DatasetVersion
 from delc.datasets.writing import Origin, Target
 from delc.log.runs import Run
 from delc.server import progress, queries
-from delc.server.errors import InvalidParameter
-
-SIDES = ("ours", "theirs", "base")
-
-
-@dataclass(frozen=True)
-class _Merge:
-    """The branch merged into (ours), the version merged (theirs), what both come from (bases), and the columns of the
-    result, as those of a version (shape).
-    """
-
-    ours: Side
-    theirs: Side
-    bases: Bases
-    shape: DatasetVersion
-
-    @property
-    def keys(self) -> list[SourceColumn]:
-        return [self.ours.columns[name] for name in self.shape.key_columns]
-
-    @property
-    def union(self) -> StoredRows:
-        """The rows of both histories together."""
-        numbers = sorted({*self.ours.version.stored.numbers, *self.theirs.version.stored.numbers})
-        return StoredRows(self.shape.dataset_id, numbers, has_removals=True)
-
-    @property
-    def sides(self) -> dict[str, Side]:
-        return {"ours": self.ours, "theirs": self.theirs, "base": self.bases.all}
+from delc.server.errors import InvalidData, InvalidParameter
 
 
 def merge(
@@ -68,25 +41,36 @@ def merge(
     _require_common(ours, theirs)
     if theirs.number in ours.stored.numbers or ours.number in theirs.stored.numbers:
         return [_without_merging(run, into, theirs, resolutions)]
+    progress.report("comparing rows")
+    with store.writable(into.dataset.id), store.bulk_settings():
+        found = _find(ours, theirs)
+        choices = read_resolutions(resolutions, found.keys, ours, SIDES)
+        decided = steps(found, prefer, choices)
+        if choices:
+            _require_conflicts(found, decided, choices)
+        conflicts = queries.rows(f"WITH {decided} {_conflicts(found)}")
+        if conflicts:
+            _tell(found, decided, len(conflicts))
+            return [_row(None, None) | c for c in conflicts]
+        if prefer or choices:
+            found = _with_columns_kept(found, decided)
+            decided = steps(found, prefer, choices)
+            _require_castable(found, decided)
+        counts = _store(into, found, decided)
+    run.add_input(dataset_version_id=ours.id)
+    message = message or f"merge of {source}"
+    result = writing.record(run, into, found.shape, counts, Origin("merge", message, [theirs.id]))
+    return [_row(result["dataset"], counts.rows, counts.added, counts.removed)]
+
+
+def _find(ours: DatasetVersion, theirs: DatasetVersion) -> Merge:
+    """What there is to merge; ``WrongState`` where columns were changed in ways that do not go together."""
     bases = merge_base.find(ours, theirs)
     mine, other = merge_columns.side_of(ours), merge_columns.side_of(theirs)
     shape = merge_columns.merged(mine, other, [bases.sides[number] for number in bases.last])
-    found = _Merge(mine, other, bases, shape)
-    progress.report("comparing rows")
-    with store.writable(into.dataset.id), store.bulk_settings():
-        choices = read_resolutions(resolutions, found.keys, ours, SIDES)
-        steps = _steps(found, prefer, choices)
-        if choices:
-            _require_conflicts(found, steps, choices)
-        conflicts = queries.rows(f"WITH {steps} {_conflicts(found)}")
-        if conflicts:
-            _tell(into, theirs, len(conflicts))
-            return [_row(None, None) | c for c in conflicts]
-        counts = _store(into, found, steps)
-    run.add_input(dataset_version_id=ours.id)
-    message = message or f"merge of {source}"
-    result = writing.record(run, into, shape, counts, Origin("merge", message, [theirs.id]))
-    return [_row(result["dataset"], counts.rows, counts.added, counts.removed)]
+    keys = [mine.columns[name] for name in ours.key_columns]
+    evolution = Evolution(ours.name, bases.members, bases.common, keys)
+    return Merge(mine, other, bases, merge_cells.cells_of(mine, other, bases, evolution), shape)
 
 
 def _require_common(ours: DatasetVersion, theirs: DatasetVersion) -> None:
@@ -122,66 +106,55 @@ def _move_forward(run: Run, into: Target, theirs: DatasetVersion) -> dict[str, A
     return _row(theirs.title, theirs.rows, 0, 0)
 
 
-def _steps(merge: _Merge, prefer: str | None, resolutions: str | None) -> str:
-    """SQL, to go behind WITH: delc_pair has a row for each key that the sides have different rows of, with the numbers
-    of the rows, the side whose row it is by the rules (decided), and the side that wins (NULL: conflict).
+def _contested(merge: Merge, decided: str, condition: str) -> list[Cell]:
+    """The columns of which values would be lost in a pair for which the condition holds."""
+    exposed = [(cell, test) for cell in merge.cells if (test := merge_cells.loses(cell))]
+    if not exposed:
+        return []
+    tests = ", ".join(
+        f"COALESCE(pg_catalog.bool_or({test} AND {condition.format(side=WINNERS[cell.exposed or 'o'])}), false)"
+        f" AS c{cell.number}"
+        for cell, test in exposed
+    )
+    found = queries.rows(f"WITH {decided} SELECT {tests} FROM delc_pair AS pair{ROWS_OF_PAIR}")[0]
+    return [cell for cell, _ in exposed if found[f"c{cell.number}"]]
+
+
+def _with_columns_kept(merge: Merge, decided: str) -> Merge:
+    """The merge with those columns that one side dropped, and that have values of the other in rows which were resolved
+    for it.
     """
-    ours, theirs, keys = merge.ours.version, merge.theirs.version, merge.keys
-    sides = (
-        f"delc_ours AS NOT MATERIALIZED ({ours.rows_query(but_not_in=theirs.stored)}),"
-        f" delc_theirs AS NOT MATERIALIZED ({theirs.rows_query(but_not_in=ours.stored)})"
-    )
-    key = ", ".join(f"COALESCE(o.{c.quoted}, t.{c.quoted}) AS {c.quoted}" for c in keys)
-    keyed = (
-        f"SELECT pg_catalog.row_number() OVER () AS delc_pair, {key}, o.delc_row AS ours, t.delc_row AS theirs"
-        f" FROM delc_ours AS o FULL JOIN delc_theirs AS t ON {same_key(keys, 'o', 't')}"
-    )
-    pair_key = ", ".join(f"pair.{c.quoted}" for c in keys)
-    decided = (
-        f"SELECT pair.delc_pair, {pair_key}, pair.ours, pair.theirs, b.delc_row AS base,"
-        f" {merge_base.is_gone('b')} OR b.delc_row IS NOT NULL AS base_is_known, {_decided(merge)} AS decided"
-        " FROM delc_keyed AS pair LEFT JOIN delc_ours AS o ON o.delc_row = pair.ours"
-        " LEFT JOIN delc_theirs AS t ON t.delc_row = pair.theirs"
-        " LEFT JOIN delc_base AS b ON b.delc_pair = pair.delc_pair"
-    )
-    choices = [*(["choice.resolution"] if resolutions else []), *([queries.quote_literal(prefer)] if prefer else [])]
-    chosen = f"COALESCE({', '.join(choices)})" if choices else "NULL::pg_catalog.text"
-    joined = f" LEFT JOIN ({resolutions}) AS choice ON {same_key(keys, 'choice', 'pair')}" if resolutions else ""
-    # What the two had in common is no choice where that is not known.
-    winner = (
-        f"COALESCE(pair.decided, CASE WHEN pair.base_is_known OR {chosen} OPERATOR(pg_catalog.<>) 'base'"
-        f" THEN {chosen} END)"
-    )
-    pairs = f"SELECT pair.*, {winner} AS winner FROM delc_decided AS pair{joined}"
-    return (
-        f"{sides}, delc_keyed AS MATERIALIZED ({keyed}), {merge_base.steps(merge.bases, keys)},"
-        f" delc_decided AS NOT MATERIALIZED ({decided}), delc_pair AS MATERIALIZED ({pairs})"
-    )
+    shape = merge.shape
+    for cell in _contested(merge, decided, "pair.decided IS NULL AND pair.winner = '{side}'"):
+        if cell.dropped:
+            keeping = merge.theirs if cell.exposed == "t" else merge.ours
+            shape = merge_columns.with_column(shape, keeping.version, cell.name)
+            progress.notice(f'column "{cell.name}" stays, since rows were resolved for "{keeping.version.title}"')
+    return replace(merge, shape=shape)
 
 
-def _decided(merge: _Merge) -> str:
-    """SQL for the side whose row is taken: the one that changed it alone, or either where both did the same."""
-    ours, theirs, base = merge.ours.columns, merge.theirs.columns, merge.bases.all.columns
-    there = {"o": "o.delc_row IS NOT NULL", "t": "t.delc_row IS NOT NULL", "b": "b.delc_row IS NOT NULL"}
-    gone = {"o": "o.delc_row IS NULL", "t": "t.delc_row IS NULL", "b": merge_base.is_gone("b")}
+def _require_castable(merge: Merge, decided: str) -> None:
+    """An error for values that were chosen and cannot be brought to the type that the other side gave their column."""
 
-    def alike(left: str, left_columns: Columns, right: str, right_columns: Columns, names: list[str]) -> str:
-        same = merge_columns.alike(left, left_columns, right, right_columns, names)
-        return f"(({gone[left]} AND {gone[right]}) OR ({there[left]} AND {there[right]} AND {same}))"
+    def winners(alias: Alias, column: str) -> str:
+        won = f"pair.winner = '{WINNERS[alias]}'"
+        return f"WITH {decided} SELECT {alias}.{column} FROM delc_pair AS pair{ROWS_OF_PAIR} WHERE {won}"
 
-    ours_is_gone = is_removed(merge.union, "o.delc_row")
-    return (
-        f"CASE WHEN {alike('o', ours, 't', theirs, merge.shape.column_names)}"
-        f" THEN CASE WHEN {ours_is_gone} THEN 'theirs' ELSE 'ours' END"
-        f" WHEN {alike('o', ours, 'b', base, list(ours))} THEN 'theirs'"
-        f" WHEN {alike('t', theirs, 'b', base, list(theirs))} THEN 'ours' END"
-    )
+    problem = merge_cells.find_uncastable(merge.cells, merge.shape, winners)
+    if problem is not None:
+        name, to_type, reason = problem
+        raise InvalidData(
+            f'values of column "{name}" that were chosen cannot be {to_type}, as the merge has it',
+            detail=reason,
+            hint="Resolve those rows for the side that gave the column this type; or correct them with"
+            " delc.correct_dataset() first.",
+        )
 
 
-def _require_conflicts(merge: _Merge, steps: str, resolutions: str) -> None:
+def _require_conflicts(merge: Merge, decided: str, resolutions: str) -> None:
     """An error for resolutions of keys that are not in conflict."""
     found = queries.rows(
-        f"WITH {steps} SELECT {key_text(merge.keys, 'choice')} AS key, pg_catalog.count(*) OVER () AS keys"
+        f"WITH {decided} SELECT {key_text(merge.keys, 'choice')} AS key, pg_catalog.count(*) OVER () AS keys"
         f" FROM ({resolutions}) AS choice LEFT JOIN delc_pair AS pair"
         f" ON pair.decided IS NULL AND {same_key(merge.keys, 'choice', 'pair')} WHERE pair.delc_pair IS NULL"
         f" ORDER BY {', '.join(f'choice.{column.quoted}' for column in merge.keys)} LIMIT 3"
@@ -197,7 +170,7 @@ def _require_conflicts(merge: _Merge, steps: str, resolutions: str) -> None:
     )
 
 
-def _conflicts(merge: _Merge) -> str:
+def _conflicts(merge: Merge) -> str:
     def image(alias: str, columns: Columns) -> str:
         named = [(name, f"{alias}.{column.quoted}") for name, column in columns.items()]
         row = jsonb_object([*named, ("delc_split", split_name(f"{alias}.delc_split"))])
@@ -208,44 +181,32 @@ def _conflicts(merge: _Merge) -> str:
     order = ", ".join(f"pair.{column.quoted}" for column in merge.keys)
     return (
         f"SELECT {key} AS key, {image('b', base)} AS base, {image('o', ours)} AS ours, {image('t', theirs)} AS theirs"
-        " FROM delc_pair AS pair LEFT JOIN delc_ours AS o ON o.delc_row = pair.ours"
-        " LEFT JOIN delc_theirs AS t ON t.delc_row = pair.theirs"
-        " LEFT JOIN delc_base AS b ON b.delc_pair = pair.delc_pair"
+        f" FROM delc_pair AS pair{ROWS_OF_PAIR}"
         f" WHERE pair.winner IS NULL ORDER BY {order}"
     )
 
 
-def _store(into: Target, merge: _Merge, steps: str) -> catalog.Counts:
-    """Stores what the merge leaves out, and again those winners that one of the histories had left out, or that have a
-    column in another type.
+def _store(into: Target, merge: Merge, decided: str) -> catalog.Counts:
+    """Stores what the merge leaves out, and anew those winners that one of the histories had left out, or that have
+    other values in the result than in the store.
     """
     dataset_id, number = into.dataset.id, into.number
-    visible = f"NOT {is_removed(merge.union, 'side.row')}"
-    winner = "CASE pair.winner WHEN 'ours' THEN pair.ours WHEN 'theirs' THEN pair.theirs ELSE pair.base END"
-    retyped = [name for name, side in merge.sides.items() if merge_columns.retyped(side, merge.shape)]
-    is_recast = f"pair.winner IN ({', '.join(map(queries.quote_literal, retyped))})" if retyped else "false"
-    steps += (
-        f", delc_choice AS MATERIALIZED (SELECT pair.*, {winner} AS row, {is_recast} AS is_recast"
-        " FROM delc_pair AS pair), delc_side AS (SELECT choice.row AS winner, choice.is_recast, side.row"
-        " FROM delc_choice AS choice CROSS JOIN LATERAL (VALUES (choice.ours), (choice.theirs)) AS side(row)"
-        " WHERE side.row IS NOT NULL)"
-    )
     losers = (
-        "SELECT side.row AS delc_row FROM delc_side AS side"
-        f" WHERE (side.winner IS NULL OR side.winner <> side.row OR side.is_recast) AND {visible}"
+        "SELECT side.row AS delc_row FROM delc_choice AS choice"
+        " CROSS JOIN LATERAL (VALUES (choice.ours), (choice.theirs)) AS side(row) WHERE side.row IS NOT NULL"
+        " AND (choice.row IS NULL OR choice.row <> side.row OR choice.is_new)"
+        f" AND NOT {is_removed(merge.union, 'side.row')}"
     )
-    gone = remove_rows(dataset_id, number, losers)
     numbered = (
-        f"SELECT {into.last_row} + pg_catalog.row_number() OVER (ORDER BY choice.row) AS delc_row, choice.row,"
-        " choice.winner FROM delc_choice AS choice WHERE choice.row IS NOT NULL AND"
-        f" (choice.is_recast OR {is_removed(merge.union, 'choice.row')})"
+        f"SELECT choice.*, {into.last_row} + pg_catalog.row_number() OVER (ORDER BY choice.row) AS delc_row"
+        " FROM delc_choice AS choice WHERE choice.row IS NOT NULL AND choice.is_new"
     )
-    copies = " UNION ALL ".join(_copies(merge, number, name, side) for name, side in merge.sides.items())
     inserts = insert_parts(dataset_id, merge.shape.stored_columns(merge.shape.column_names), "delc_copy")
     parts = "".join(f", delc_part{part} AS ({text})" for part, text in enumerate(inserts, 1))
     queries.execute(
-        f"WITH {steps}, delc_gone AS ({gone}), delc_back AS MATERIALIZED ({numbered}),"
-        f" delc_copy AS MATERIALIZED ({copies}){parts} SELECT FROM delc_back"
+        f"WITH {decided}, delc_choice AS MATERIALIZED ({_choice(merge)}),"
+        f" delc_gone AS ({remove_rows(dataset_id, number, losers)}), delc_back AS MATERIALIZED ({numbered}),"
+        f" delc_copy AS MATERIALIZED ({_copies(merge, number)}){parts} SELECT FROM delc_back"
     )
     counts = _counted(into, merge)
     columns = merge.shape.stored_columns(merge.shape.key_columns)
@@ -255,19 +216,51 @@ def _store(into: Target, merge: _Merge, steps: str) -> catalog.Counts:
     return counts
 
 
-def _copies(merge: _Merge, number: int, name: str, side: Side) -> str:
-    """SQL for the rows of a side that come back under a new number (delc_back), with the columns of the merge."""
-    everything = StoredRows(merge.shape.dataset_id, merge.union.numbers, has_removals=False)
-    stored = side.version.stored_columns(side.version.column_names)
-    rows = reading_query(everything, stored, bookkeeping=["delc_row", "delc_split"], ordered=False)
-    columns = ", ".join(merge_columns.recast("r", side.columns, merge.shape))
+def _choice(merge: Merge) -> str:
+    """SQL for the pairs with the row that wins, the values of special columns in it, and whether it is to be stored
+    anew.
+    """
+    row = "CASE pair.winner WHEN 'ours' THEN pair.ours WHEN 'theirs' THEN pair.theirs ELSE pair.base END"
+    values, stored = [], []
+    for cell in merge.special:
+        to_type = merge_columns.type_of(merge.shape, cell.name) or ""
+        value = merge_cells.merged_value(cell, to_type)
+        values.append(f", {value} AS delc_value{cell.number}")
+        places = [
+            f"{alias}.{column.quoted if column and column.type == to_type else merge.placed(cell).quoted}"
+            for alias, column in (("o", cell.columns.get("o")), ("t", cell.columns.get("t")))
+        ]
+        stored.append((value, f"CASE pair.winner WHEN 'ours' THEN {places[0]} ELSE {places[1]} END"))
+    is_new = (
+        f"pair.winner = 'base' OR {is_removed(merge.union, row)} OR NOT {images.same(stored)}"
+        if stored
+        else f"pair.winner = 'base' OR {is_removed(merge.union, row)}"
+    )
     return (
-        f"SELECT back.delc_row, {number} AS delc_version, r.delc_split, {columns}"
-        f" FROM delc_back AS back JOIN ({rows}) AS r ON r.delc_row = back.row WHERE back.winner = '{name}'"
+        f"SELECT pair.ours, pair.theirs, pair.winner, {row} AS row, {is_new} AS is_new{''.join(values)}"
+        f" FROM delc_pair AS pair{ROWS_OF_PAIR}"
     )
 
 
-def _counted(into: Target, merge: _Merge) -> catalog.Counts:
+def _copies(merge: Merge, number: int) -> str:
+    """SQL for the rows that are stored anew (delc_back), under their new numbers and with the columns of the merge."""
+    everything = StoredRows(merge.shape.dataset_id, merge.union.numbers, has_removals=False)
+    special = {cell.name: f"back.delc_value{cell.number}" for cell in merge.special}
+    plain = merge.shape.stored_columns([name for name in merge.shape.column_names if name not in special])
+    rows = reading_query(everything, plain, bookkeeping=["delc_row", "delc_split"], ordered=False)
+    columns = ", ".join(
+        f"{special.get(name, f'r.{column.quoted}')} AS {column.quoted}"
+        for name, column in zip(
+            merge.shape.column_names, merge.shape.stored_columns(merge.shape.column_names), strict=True
+        )
+    )
+    return (
+        f"SELECT back.delc_row, {number} AS delc_version, r.delc_split, {columns}"
+        f" FROM delc_back AS back JOIN ({rows}) AS r ON r.delc_row = back.row"
+    )
+
+
+def _counted(into: Target, merge: Merge) -> catalog.Counts:
     """Rows of the merge by split, and how many are new in it and gone from it, seen from the branch."""
     new = StoredRows(into.dataset.id, [*merge.union.numbers, into.number], has_removals=True)
     found = queries.rows(
@@ -282,11 +275,25 @@ def _counted(into: Target, merge: _Merge) -> catalog.Counts:
     return catalog.Counts(**in_split, added=count, removed=removed)
 
 
-def _tell(into: Target, theirs: DatasetVersion, count: int) -> None:
+def _tell(merge: Merge, decided: str, count: int) -> None:
+    ours, theirs = merge.ours.version.title, merge.theirs.version.title
     progress.notice(
-        f'{count} key{"s" if count > 1 else ""} changed both in "{into.latest.title}" and in "{theirs.title}";'
+        f'{count} key{"s" if count > 1 else ""} changed both in "{ours}" and in "{theirs}";'
         " nothing was merged. Resolve with prefer => 'ours' or 'theirs', or with a query of key and resolution."
     )
+    for cell in _contested(merge, decided, "pair.winner IS NULL"):
+        kept, other = (theirs, ours) if cell.exposed == "t" else (ours, theirs)
+        side = WINNERS[cell.exposed or "o"]
+        if cell.dropped:
+            progress.notice(
+                f'column "{cell.name}" is dropped in "{other}", and has values in "{kept}" that are new since.'
+                f" It stays where a row is resolved for '{side}', and goes otherwise."
+            )
+        else:
+            progress.notice(
+                f'column "{cell.name}" has another type in "{other}", with values that are no casts of the old ones.'
+                f" Values of \"{kept}\" that are new since are cast where a row is resolved for '{side}'."
+            )
 
 
 def _row(dataset: str | None, rows: int | None, added: int | None = None, removed: int | None = None) -> dict[str, Any]:

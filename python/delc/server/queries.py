@@ -101,14 +101,14 @@ def rolled_back() -> Iterator[None]:
         pass
 
 
-def data_problem(sql: str) -> str | None:
+def data_problem(sql: str, also: Sequence[str] = ()) -> str | None:
     """What PostgreSQL has against the values in a query, which is run for that alone: the message of an error of class
-    22, None where they will do. Other errors are raised.
+    22, or of one of the SQLSTATEs in ``also``, None where they will do. Other errors are raised.
     """
     try:
         plpy.execute(sql)
     except plpy.SPIError as error:
-        if sqlstate_of(error).startswith("22"):
+        if sqlstate_of(error).startswith("22") or sqlstate_of(error) in also:
             return str(error)
         raise
     return None

@@ -250,7 +250,7 @@ $comment$Takes the current rows of the data set's source as its next version: na
 
 Rows are told apart by key and compared by their stored form. A row that changed stays in its split; new rows fill the shares up. Where nothing differs no version is made: the latest is returned, with 0 added and 0 removed. The source is read with the caller's rights; the caller must be a member of the data set's owner.
 
-Columns that the source has gained, lost or given another type are those of the new version; older versions keep their own. Keys keep their types, and targets stay.$comment$;
+Columns that the source has gained, lost or given another type are those of the new version; older versions keep their own. Keys keep their types, and targets stay. A source that has got row-level security since other roles were granted all rows is an error, until rows are said for them.$comment$;
 
 CREATE FUNCTION delc.dataset_query(version text, split text DEFAULT NULL, ordered boolean DEFAULT false)
 RETURNS text

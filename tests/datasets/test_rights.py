@@ -315,3 +315,41 @@ def test_rights_to_rows_hold_for_columns_that_lie_in_another_table(
     hers.execute("SELECT delc.grant_dataset('wide', %s, rows => 'id < 4')", (bob,))
     assert sorted(keys(his, "wide")) == [1, 2, 3]
     assert value(his, "SELECT count(*) FROM delc_data.d1_part2") == 3
+    told = "is about a column that conditions cannot be about: column \"c1598\" does not exist"
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=told) as error:
+        hers.execute("SELECT delc.grant_dataset('wide', %s, rows => 'c1598 < 4')", (bob,))
+    assert "conditions can be about the 1590 columns in the first" in message(error.value)
+
+
+def test_a_source_that_got_row_level_security_is_not_committed_for_all_to_read(
+    alice: str, bob: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    make_customers(fresh_db, 10)
+    grant_customers(fresh_db, alice)
+    hers = connect_as(alice)
+    create(hers, "customers", "customers")
+    hers.execute("SELECT delc.grant_dataset('customers', %s)", (bob,))
+    fresh_db.execute("ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    fresh_db.execute(f'CREATE POLICY everything ON customers TO "{alice}" USING (true)'.encode())
+    fresh_db.execute("UPDATE customers SET age = age + 1")
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="has row-level security now") as error:
+        commit(hers, "customers")
+    assert f"granted to {bob} without rows being said" in message(error.value)
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'id < 4')", (bob,))
+    assert commit(hers, "customers")["added"] == 10
+    assert sorted(keys(connect_as(bob), "customers")) == [1, 2, 3]
+
+
+def test_numbers_of_rows_are_those_of_rows_that_may_be_seen(
+    secured: tuple[Connection, Connection], bob: str
+) -> None:
+    hers, his = secured
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'who = current_user')", (bob,))
+    counts = "SELECT DISTINCT old_rows, new_rows FROM delc.summarize_diff('customers@1', 'customers@2')"
+    assert his.execute(counts).fetchall() == [(20, 20)]
+    assert hers.execute(counts).fetchall() == [(40, 40)]
+    sampled = his.execute("SELECT rows FROM delc.sample_dataset('customers', 'few', fraction => 0.5)").fetchone()
+    assert sampled == (10,)
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as error:
+        his.execute("SELECT delc.sample_dataset('customers', 'all_of_them', rows => 30)")
+    assert "It has 20 rows" in message(error.value)

@@ -129,6 +129,53 @@ def test_a_run_whose_version_went_meanwhile_can_be_tried_again(
     assert error.sqlstate in ("40001", "42704"), message(error)
 
 
-def test_a_name_that_reads_like_the_newest_version_is_no_alias(model: Connection) -> None:
-    error = failure(model, "SELECT delc.set_alias('m', 'latest')")
+@pytest.mark.parametrize("alias", ["latest", "LATEST", "Latest"])
+def test_a_name_that_reads_like_the_newest_version_is_no_alias(model: Connection, alias: str) -> None:
+    error = failure(model, f"SELECT delc.set_alias('m', '{alias}')")
     assert error.sqlstate == "22023"
+
+
+DATA_DROPS = {
+    "version": "SELECT delc.drop_dataset_version('d@1')",
+    "prune": "SELECT count(*) FROM delc.prune_dataset('d', keep_last => 1)",
+    "data set": "SELECT delc.drop_dataset('d')",
+}
+TRAINING = "SELECT delc.train('n', 'd@1', network => 'linear', epochs => 1)"
+
+
+@pytest.fixture
+def data(model: Connection) -> Connection:
+    """Two versions of "d"."""
+    model.execute("CREATE TABLE t AS SELECT i AS id, i AS x, i AS y FROM generate_series(1, 40) AS i")
+    model.execute("SELECT delc.create_dataset('d', 't', 'id', 'y')")
+    model.execute("SELECT delc.correct_dataset('d', 'SELECT 1 AS id, 5 AS x')")
+    return model
+
+
+@pytest.mark.parametrize("drop", ["version", "prune"])
+def test_a_training_whose_data_went_meanwhile_says_so(
+    cluster: Cluster, fresh_database: str, data: Connection, first: Connection, drop: str
+) -> None:
+    first.execute(DATA_DROPS[drop])
+    with running(cluster, fresh_database, TRAINING) as second:
+        wait_until_waiting(data, second)
+        first.commit()
+        error = second.ended()
+    assert error is not None
+    assert error.sqlstate == "40001", message(error)
+    assert "was dropped by another transaction meanwhile" in message(error)
+
+
+@pytest.mark.parametrize("drop", DATA_DROPS)
+def test_data_that_a_training_uses_meanwhile_stay(
+    cluster: Cluster, fresh_database: str, data: Connection, first: Connection, drop: str
+) -> None:
+    first.execute(TRAINING)
+    with running(cluster, fresh_database, DATA_DROPS[drop]) as second:
+        wait_until_waiting(data, second)
+        first.commit()
+        error = second.ended()
+    assert error is not None
+    assert error.sqlstate == "40001", message(error)
+    assert "another transaction has used" in message(error)
+    assert value(data, "SELECT count(*) FROM delc.training_rows('n')") == 40

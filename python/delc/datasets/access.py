@@ -7,6 +7,8 @@ from delc.datasets.versions import DatasetVersion
 from delc.server import queries
 from delc.server.errors import InvalidParameter, UndefinedObject, WrongState, unknown
 
+UNDEFINED_COLUMN = "42703"
+
 
 def grant(name: str, role: str, rows: str | None) -> None:
     """Lets a role read all versions of a data set: all rows, or those for which the condition ``rows`` holds."""
@@ -16,7 +18,9 @@ def grant(name: str, role: str, rows: str | None) -> None:
     if rows is not None:
         if role == dataset.owner:
             raise InvalidParameter(f'"{role}" owns data set "{name}" and reads all rows', hint="Leave rows away.")
-        _check_condition(versions.find(names.parse(dataset.name)), rows)
+        version = versions.find(names.parse(dataset.name))
+        _check_condition(version, rows)
+        _check_place(version, rows)
     else:
         _require_no_row_security(dataset)
     store.grant_reading(dataset_id, role)
@@ -66,6 +70,40 @@ def _check_condition(version: DatasetVersion, rows: str) -> None:
             f"rows => {queries.quote_literal(rows)} is no condition",
             detail=f"It gives {', '.join(column.type for column in columns)}.",
             hint="Give an expression that is true or false for a row, such as 'who = current_user'.",
+        )
+
+
+def _check_place(version: DatasetVersion, rows: str) -> None:
+    """An error for a condition over columns that lie in another table than the first, which policies cannot see."""
+    places = zip(version.column_names, version.parts, version.stored_names, strict=True)
+    here = [name for name, part, stored in places if part == 1 and stored == name]
+    if len(here) == len(version.columns):
+        return
+    text = f"SELECT (\n{rows}\n) AS allowed FROM ({version.query(None, here, ordered=False)}) AS r LIMIT 0"
+    problem = queries.data_problem(text, (UNDEFINED_COLUMN,))
+    if problem is not None:
+        raise InvalidParameter(
+            f"rows => {queries.quote_literal(rows)} is about a column that conditions cannot be about: {problem}",
+            detail=f'Data set "{version.name}" has more columns than one table of the store holds;'
+            f" conditions can be about the {len(here)} columns in the first.",
+            hint="Say the rows by one of these; or create the data set from a query with that column among the first.",
+        )
+
+
+def require_rows_said(target_source: source.Source, dataset: catalog.Dataset) -> None:
+    """An error where roles may read all rows, of a source that has row-level security by now."""
+    if row_rights.is_on(dataset.id):
+        return
+    readers = [role for role in row_rights.readers(dataset.id) if role != dataset.owner]
+    tables = row_rights.secured_tables(target_source) if readers else []
+    if tables:
+        raise WrongState(
+            f'the source of data set "{dataset.name}" has row-level security now, and other roles may read all rows of'
+            " the data set",
+            detail=f"It reads {', '.join(tables)}; granted to {', '.join(readers)} without rows being said.",
+            hint="Say which rows each may read: SELECT delc.grant_dataset("
+            f"{queries.quote_literal(dataset.name)}, {queries.quote_literal(readers[0])},"
+            " rows => 'true') for all; or revoke it with delc.revoke_dataset().",
         )
 
 

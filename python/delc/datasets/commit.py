@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from delc.datasets import evolution, writing
+from delc.datasets import access, evolution, writing
 from delc.datasets.columns import describe_columns
 from delc.datasets.difference import Change
 from delc.datasets.source import Source, find_source, is_sample, is_unique
@@ -17,6 +17,7 @@ def commit(run: Run, name: str, message: str | None) -> dict[str, Any]:
     """Makes the next version; the row that ``delc.commit_dataset`` returns."""
     target = writing.begin(name)
     source = _source_of(target)
+    access.require_rows_said(source, target.dataset)
     found = describe_columns(source.query)
     shape = evolution.shape_of(target.latest, found)
     defined = writing.define(

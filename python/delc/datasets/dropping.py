@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from delc.datasets import catalog, names, store
-from delc.server import queries
+from delc.server import foreign_keys, queries
 from delc.server.errors import DependentObjects
 
 _MOST_MODELS_LISTED = 20
@@ -15,7 +15,8 @@ def drop(name: str) -> int:
     catalog.require_ownership(dataset, "drop", or_admin=True)
     _require_no_models(dataset)
     _require_no_views(dataset)
-    with queries.as_owner():
+    in_use = f'data set "{dataset.name}" was not dropped: another transaction has used a version of it meanwhile'
+    with queries.as_owner(), foreign_keys.conflict(in_use, "Try again: what keeps it is then seen."):
         for statement in _DELETIONS:
             queries.execute(statement, dataset.id)
         dropped: int = queries.execute("DELETE FROM delc.dataset_versions WHERE dataset_id = $1", dataset.id)

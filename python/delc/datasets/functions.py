@@ -162,7 +162,7 @@ def dataset_difference_query(a: str, b: str) -> str:
 
 def summarize_diff(a: str, b: str) -> list[dict[str, Any]]:
     """How two versions differ, by column."""
-    return summary.summarize(versions.resolve(a), versions.resolve(b))
+    return summary.summarize(versions.resolve(a).as_seen(), versions.resolve(b).as_seen())
 
 
 def find_row_history(dataset: str, key: str) -> Iterator[dict[str, Any]]:

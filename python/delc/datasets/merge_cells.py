@@ -249,7 +249,7 @@ def find_uncastable(
     cells: Iterable[Cell], shape: DatasetVersion, winners: Callable[[Alias, str], str]
 ) -> tuple[str, str, str] | None:
     """A column of which the rows that won have values that cannot be brought to its type in the result, that type, and
-    why; None where there is none. ``winners`` gives the query for the rows of an alias that won, of which it selects a (quoted) column.
+    why; None where there is none. ``winners`` gives the query for a (quoted) column in the rows of an alias that won.
     """
     for cell in cells:
         to_type = type_of(shape, cell.name)

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delc.datasets import catalog, comparing, names, store, versions
-from delc.server import progress, queries
+from delc.server import foreign_keys, progress, queries
 from delc.server.errors import DependentObjects, InvalidParameter
+
+IN_USE = "versions were not dropped: another transaction has used one of them meanwhile"
 
 
 @dataclass
@@ -202,7 +204,7 @@ def _set_changes(dataset: catalog.Dataset, number: int, history: _History) -> No
 
 def _delete_versions(dataset_id: int, into: Mapping[int, int | None]) -> None:
     """Takes versions out of the catalog, with the edges of all versions, which are written anew."""
-    with queries.as_owner():
+    with queries.as_owner(), foreign_keys.conflict(IN_USE, "Try again: what keeps them is then seen."):
         for statement in _DELETIONS:
             queries.execute(statement, dataset_id, queries.typed(list(into), "integer[]"))
 

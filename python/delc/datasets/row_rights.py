@@ -24,8 +24,8 @@ def allow(dataset_id: int, role: str, rows: str | None) -> None:
         if not is_on(dataset_id):
             for part in _parts(dataset_id):
                 switch_on(dataset_id, part)
-            for row in queries.rows(_READERS, first):
-                _write(first, row["role"], "true")
+            for reader in readers(dataset_id):
+                _write(first, reader, "true")
         _write(first, role, "true" if rows is None else rows)
 
 
@@ -55,6 +55,12 @@ def switch_on(dataset_id: int, part: int) -> None:
                 f'CREATE POLICY "delc: part" ON {table} FOR SELECT'
                 f" USING (EXISTS (SELECT FROM {first} AS d WHERE d.delc_row = {table}.delc_row))"
             )
+
+
+def readers(dataset_id: int) -> list[str]:
+    """The roles that were granted the data set, and its owner."""
+    with queries.as_owner():
+        return [row["role"] for row in queries.rows(_READERS, part_name(dataset_id, 1))]
 
 
 def columns(dataset_id: int) -> list[str]:

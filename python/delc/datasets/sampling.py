@@ -65,7 +65,7 @@ def sample(
     if into.reference is not None:
         dataset = catalog.lock_dataset(names.parse(version).dataset)
         _check_branch(dataset, into)
-    found = versions.resolve(version)
+    found = versions.resolve(version).as_seen()
     draw = _draw(found, _wanted(found, fraction, rows), stratify, seed)
     run.add_input(dataset_version_id=found.id)
     message = message or f"sample of {draw.wanted} of the {found.rows} rows of {found.title}"

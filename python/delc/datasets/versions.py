@@ -9,6 +9,7 @@ from typing import Any
 
 from delc.datasets import names
 from delc.datasets.catalog import unknown_dataset
+from delc.datasets.layout import part_name
 from delc.datasets.reading import StoredColumn, StoredRows, reading_query
 from delc.datasets.splits import SPLITS, check_split
 from delc.server import queries
@@ -66,6 +67,17 @@ class DatasetVersion:
     def split_counts(self) -> dict[str, int]:
         """How many rows each split has: train, validation, test."""
         return dict(self._split_counts)
+
+    def as_seen(self) -> DatasetVersion:
+        """The version with the numbers of rows that the caller may see, where that may not be all."""
+        table = part_name(self.dataset_id, 1)
+        if not queries.value("SELECT pg_catalog.row_security_active($1)", table):
+            return self
+        rows = reading_query(self.stored, [], bookkeeping=["delc_split"], ordered=False)
+        found = queries.rows(f"SELECT r.delc_split, pg_catalog.count(*) AS rows FROM ({rows}) AS r GROUP BY 1")
+        by_letter = {row["delc_split"]: row["rows"] for row in found}
+        counts = {split: by_letter.get(letter, 0) for split, letter in SPLITS.items()}
+        return replace(self, rows=sum(counts.values()), _split_counts=counts)
 
     def null_counts(self, columns: Sequence[str] | None = None, split: str | None = None) -> dict[str, int]:
         """How often each column is NULL, in one pass over the rows."""

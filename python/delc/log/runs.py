@@ -16,11 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import plpy
-
 from delc.log import environment
-from delc.server import progress, queries
-from delc.server.errors import Conflict
+from delc.server import foreign_keys, progress, queries
 
 QUERY_CANCELED = "57014"
 ADMIN_SHUTDOWN = "57P01"
@@ -139,20 +136,10 @@ def _write_record(run: Run, record: Mapping[str, Any]) -> None:
     with queries.as_owner():
         queries.execute(_INSERT_RUN, queries.json_parameter(record))
         queries.execute(_INSERT_METRICS, run.id, queries.json_parameter([asdict(metric) for metric in run.metrics]))
-        with _there("a version that the run read or made"):
+        dropped = "a version that the run read or made was dropped by another transaction meanwhile"
+        with foreign_keys.conflict(dropped, "Try again."):
             for command, versions in ((_INSERT_INPUTS, run.inputs), (_INSERT_OUTPUTS, run.outputs)):
                 queries.execute(command, run.id, queries.json_parameter([asdict(version) for version in versions]))
-
-
-@contextmanager
-def _there(what: str) -> Iterator[None]:
-    """``Conflict`` where another transaction has dropped what the queries in the block refer to."""
-    try:
-        yield
-    except plpy.SPIError as error:
-        if queries.sqlstate_of(error) != queries.FOREIGN_KEY_VIOLATION:
-            raise
-        raise Conflict(f"{what} was dropped by another transaction meanwhile", hint="Try again.") from None
 
 
 def _begin(operation: str, subject: str, arguments: Mapping[str, Any], seed: int | None) -> Run:

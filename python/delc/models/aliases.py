@@ -17,7 +17,7 @@ def set_alias(model: str, alias: str) -> str:
             detail=f"name@{alias} means the version with that number.",
             hint='Choose a name that is no number, such as "champion".',
         )
-    if alias == names.LATEST:
+    if alias.casefold() == names.LATEST:
         raise InvalidParameter(
             f'"{alias}" cannot be an alias',
             detail="It would be taken for the newest version, which it would no longer be after the next one.",

@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import plpy
-
 from delc.models import snapshots
 from delc.models.names import DEFAULT_ALIAS, ModelName, parse
 from delc.networks import LayerReport
-from delc.server import queries
-from delc.server.errors import Conflict, UndefinedObject, nearest, unknown
+from delc.server import foreign_keys, queries
+from delc.server.errors import UndefinedObject, nearest, unknown
 
 
 @dataclass(frozen=True)
@@ -112,15 +110,9 @@ def dropped(title: str) -> UndefinedObject:
 @contextmanager
 def noted(what: str) -> Iterator[None]:
     """Queries in the block refer to versions; ``Conflict`` where another transaction has dropped one of them."""
-    try:
+    message = f"{what} was dropped by another transaction meanwhile"
+    with foreign_keys.conflict(message, "Try again: what is there now is then found."):
         yield
-    except plpy.SPIError as error:
-        if queries.sqlstate_of(error) != queries.FOREIGN_KEY_VIOLATION:
-            raise
-        raise Conflict(
-            f"{what} was dropped by another transaction meanwhile",
-            hint="Try again: what is there now is then found.",
-        ) from None
 
 
 def reserve_id() -> int:
@@ -140,22 +132,23 @@ def create(model: str, username: str, version: NewVersion) -> int:
         queries.execute(_CREATE_MODEL, model, username)
         numbered = queries.rows(_NEXT_NUMBER, model)[0]
         number: int = numbered["last_number"]
-        queries.execute(
-            _CREATE_VERSION,
-            numbered["id"],
-            queries.typed(number, "integer"),
-            version.id,
-            version.run_id,
-            queries.typed(version.dataset_version_id, "bigint"),
-            version.task,
-            *[
-                queries.json_parameter(part)
-                for part in (version.network, version.features, version.target, dict(version.options))
-            ],
-            version.parameters,
-            version.message,
-            username,
-        )
+        with noted("the version of the data set that the model was trained on"):
+            queries.execute(
+                _CREATE_VERSION,
+                numbered["id"],
+                queries.typed(number, "integer"),
+                version.id,
+                version.run_id,
+                queries.typed(version.dataset_version_id, "bigint"),
+                version.task,
+                *[
+                    queries.json_parameter(part)
+                    for part in (version.network, version.features, version.target, dict(version.options))
+                ],
+                version.parameters,
+                version.message,
+                username,
+            )
         _write_graph(version.id, version.layers)
     return number
 

@@ -45,7 +45,7 @@ class Rows:
     @classmethod
     def of(cls, version: datasets.DatasetVersion, batch_size: int, seed: int) -> Rows:
         """The rows of a version."""
-        counts = version.split_counts()
+        counts = version.as_seen().split_counts()
         validation = counts.get("validation", 0)
         return cls(
             RowsQuery(version.query("train"), counts.get("train", 0)),

@@ -104,6 +104,26 @@ def test_long_lines_are_cut_around_the_place(work: Connection) -> None:
         ("evaluate m from \"good\" with config = \"c\" vary config.lr in log_range(0, 1, 3)",
          "this log_range has no values, or too many",
          "Write log_range(first, last, count), such as log_range(0.0001, 0.1, 4); 2 to 1000 values."),
+        ("evaluate m from \"good\" with config = \"c\" vary config.batch_size in [0, \"x\", 32]",
+         'batch_size is 0; it must be a whole number from 1 to 100000000, at line 1, column 69', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.batch_size in [16, \"x\"]",
+         'batch_size is "x"; it must be a whole number from 1 to 100000000, at line 1, column 73', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.lr in [\"a\"]",
+         'learning_rate is "a"; it must be a finite number > 0, at line 1, column 61', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv*\"].freeze in [true, \"no\"]",
+         'freeze is "no"; it must be true or false', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.net[\"zonv*\"].lr in [0.1]",
+         'no layer with parameters is one of "zonv*"', 'Layers with parameters are: conv1, conv2, conv3, fc6, fc7, fc8.'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.net[\"zonv*\"].lr auto",
+         'no layer with parameters is one of "zonv*"', 'Layers with parameters are: conv1, conv2, conv3, fc6, fc7, fc8.'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv1\"].kernel_size in [50]",
+         'layer "conv1" (conv2d) cannot take the shape', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.momentum in [0.9]",
+         'unknown argument "momentum" of optimizer "adam"', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.input_data in [\"digitss\"]",
+         'unknown data set "digitss"', 'Did you mean "digits"?'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.input_data in [true]",
+         'a data set has a name, which true is not', None),
         ("evaluate m from \"good\" with config = \"c\" keep top(5, m[\"acuracy\"], 10)",
          'unknown metric of trainings for classification "acuracy"', 'Did you mean "accuracy"?'),
         ("evaluate m from \"good\" with config = \"c\" keep top(0, m[\"loss\"])", "0 is not a number of models to keep",
@@ -125,6 +145,25 @@ def test_queries_that_are_too_long_or_too_deep_are_refused(work: Connection) -> 
     assert said(work, "select m -- " + "x" * 100_000).startswith("the query has 100012 characters; allowed are 100000")
     many = " or ".join(["m.layers = 1"] * 2500)
     assert said(work, f"select m where {many}").startswith("the query has more than 2000 parts")
+
+
+def test_stored_queries_that_multiply_are_refused(work: Connection) -> None:
+    work.execute("SELECT delc.save_query('q0', 'select m')")
+    for level in range(1, 12):
+        names = ", ".join(f'{name} in "q{level - 1}"' for name in "abcdef")
+        work.execute("SELECT delc.save_query(%s, %s)", [f"q{level}", f"select a from {names}"])
+    assert said(work, 'select m from "q11"').startswith("stored and nested queries come to more than 100, at line 1")
+    assert said(work, 'explain select m from "q11"').startswith("stored and nested queries come to more than 100")
+
+
+def test_a_metric_that_is_not_measured_is_refused_before_any_training(work: Connection) -> None:
+    work.execute("SELECT delc.create_dataset('bare', 'public.digits', target => 'digit', key => 'id', validation => 0)")
+    work.execute("SELECT delc.save_config('c', '{\"dataset\": \"bare\"}')")
+    for rule in ('top(1, m["accuracy"], 2)', 'm["accuracy"] > 0.1 after 2'):
+        query = f'evaluate m from (select m where m.name = "alexnet_1") with config = "c" keep {rule}'
+        assert said(work, query).startswith(
+            'accuracy is measured on validation rows, of which "bare@1" has none, at line 1'
+        )
 
 
 def test_more_rows_than_anybody_reads_are_refused(work: Connection) -> None:

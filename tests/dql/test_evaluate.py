@@ -107,8 +107,18 @@ def test_failed_trials_say_why_and_the_others_go_on(ask: Ask) -> None:
     trials = ask(f'{FROM} vary config.base_lr in [0.01, 1e30] keep top(1, m["loss"], 2)')
     assert trials[0]["state"] == "kept"
     assert trials[1]["state"].startswith("failed: the loss ")
-    (none,) = ask(f'{FROM} vary config.net["zonv*"].lr in [0.1]')
-    assert none["state"] == 'failed: no layer with parameters is one of "zonv*"'
+    others = 'evaluate m from (select a where a.name like "alexnet%1") with config = "c"'
+    some = ask(f'{others} vary config.net["conv3"].lr in [0.1] keep top(1, m["loss"], 1)')
+    assert [trial["state"] for trial in some] == [
+        "kept",
+        "finished",
+        'failed: no layer with parameters is one of "conv3"',
+        'failed: no layer with parameters is one of "conv3"',
+    ]
+    plan = ask(f'explain {others} vary config.net["conv3"].lr in [0.1] keep top(1, m["loss"], 1)')
+    assert ("fail", '2 trials: no layer with parameters is one of "conv3"') in [
+        (row["source"], row["detail"]) for row in plan
+    ]
 
 
 def test_settings_of_layers(ask: Ask, work: Connection) -> None:
@@ -197,6 +207,50 @@ def test_what_was_only_made_to_be_tried_goes_with_its_trials(ask: Ask, work: Con
     assert [trial["state"] for trial in trials].count("kept") == 1
     # The kept model, and the one that it was made from.
     assert value(work, "SELECT count(*) FROM delc.model_versions") == versions + 2
+
+
+def test_evaluates_within_evaluates_number_their_trials_on(ask: Ask, work: Connection) -> None:
+    inner = f'{FROM} vary config.base_lr in [0.1, 0.001] keep top(1, m["loss"], 1)'
+    made = f'construct n from ({inner}) mutate m["conv1"].insert = TANH'
+    outer = ask(f'evaluate t from ({made}) with config = "c" vary config.base_lr in [0.01, 0.02] keep top(1, t.loss, 1)')
+    assert sorted(trial["number"] for trial in outer) == [3, 4]
+    logged = rows(work, "SELECT number, source FROM delc.trials ORDER BY number")
+    assert logged == [(1, "alexnet_2@1"), (2, "alexnet_2@1"), (3, "alexnet_2-m-n@1"), (4, "alexnet_2-m-n@1")]
+
+
+def test_what_another_part_of_the_query_made_stays(ask: Ask, work: Connection) -> None:
+    first = 'a in (construct x from y where y.name = "alexnet_1" mutate y["conv1"].insert = RELU)'
+    made = 'construct z from y where y.name = "alexnet_2" mutate y["conv1"].insert = RELU'
+    second = f'b in (evaluate m from ({made}) with config = "c" vary config.base_lr in [0.01] keep top(1, m.loss, 1))'
+    for sources in (f"{first}, {second}", f"{second}, {first}"):
+        found = ask(f"select a, b from {sources}")
+        assert [row["model"].split("@")[0] for row in found] == ["alexnet_1-x", "alexnet_2-z-m"]
+
+
+def test_kept_models_of_a_search_within_a_search_stay(ask: Ask, work: Connection) -> None:
+    inner = f'{FROM} vary config.base_lr in [0.1, 0.001] keep top(1, m["loss"], 1)'
+    trials = ask(f'evaluate t from ({inner}) with config = "c" keep t["loss"] < 0 after 1')
+    assert trials[0]["state"] == "finished"
+    assert value(work, "SELECT count(*) FROM delc.models WHERE name = 'alexnet_2-m'") == 1
+
+
+def test_the_log_says_what_was_tried_though_its_name_is_given_again(ask: Ask, work: Connection) -> None:
+    made = 'construct z from y where y.name = "alexnet_2" mutate y["conv1"].insert = {}'
+    (trial,) = ask(f'evaluate m from ({made.format("TANH")}) with config = "c" keep m["loss"] < 0 after 1')
+    said = (
+        "alexnet_2-z@1, which was not kept (constructed from alexnet_2@1: tanh1 (tanh) after conv1;"
+        " weights kept: conv1, conv2, conv3, fc6, fc7, fc8)"
+    )
+    assert trial["source"] == said
+    assert rows(work, "SELECT source FROM delc.trials") == [(said,)]
+    (other,) = ask(made.format("SIGMOID"))
+    assert other["model"] == "alexnet_2-z@1"
+    arguments, subject = rows(
+        work, "SELECT arguments, subject FROM delc.runs WHERE id = %s", trial["run_id"]
+    )[0]
+    assert subject == said
+    assert arguments["made_from"] == "alexnet_2@1"
+    assert [layer["kind"] for layer in arguments["network"]["layers"]][:2] == ["conv2d", "tanh"]
 
 
 def test_evaluate_nests(ask: Ask) -> None:

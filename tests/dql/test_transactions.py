@@ -141,17 +141,39 @@ def test_a_worker_that_waits_no_longer_is_started_again(database: str, cluster: 
         assert another != waiting
 
 
-def test_a_worker_that_is_killed_ends_the_query_with_an_error(
+MIDDLING = LONG.replace("2000", "60").replace("select delc.dql", "select run_id from delc.dql")
+
+
+def test_a_worker_that_is_killed_takes_its_trial_with_it_and_no_other(
     database: str, cluster: Cluster, fresh_db: Connection
 ) -> None:
-    with running(cluster, database, LONG, "SET delc.trial_workers = 2") as query:
+    with running(cluster, database, MIDDLING, "SET delc.trial_workers = 2") as query:
         wait_for_progress(fresh_db, query, "%2 running%")
         (process,) = worker_processes(query.pid)
         os.kill(process, signal.SIGKILL)
-        error = query.ended()
-        assert isinstance(error, psycopg.Error)
-        assert str(error.diag.message_primary).endswith("ended with signal 9")
-        assert error.sqlstate == "58000"
+        assert query.ended() is None
+    states = [state for (state,) in rows(fresh_db, "SELECT state FROM delc.trials ORDER BY state")]
+    assert len(states) == 4
+    assert states.count("kept") == 1
+    assert [state for state in states if state.startswith("failed")] == [
+        "failed: the process of a worker ended with signal 9; its messages are in the server's log"
+    ]
+
+
+def test_a_cancelled_search_is_logged_with_what_it_has_tried(
+    database: str, cluster: Cluster, fresh_db: Connection
+) -> None:
+    slow = LONG.replace("2000", "81")
+    with running(cluster, database, slow.replace("vary", "vary config.weight_decay in [0, 0.1] and")) as query:
+        wait_for_progress(fresh_db, query, "%best loss%")
+        fresh_db.execute("SELECT pg_cancel_backend(%s)", [query.pid])
+        assert isinstance(query.ended(), psycopg.errors.QueryCanceled)
+    (trials,) = rows(fresh_db, "SELECT arguments -> 'trials' FROM delc.runs WHERE operation = 'dql'")[0]
+    assert trials[0]["trial"] == 1
+    assert trials[0]["from_model"] == "alexnet_1@1"
+    assert trials[0]["iterations"] > 0
+    assert trials[0]["value"] is not None
+    assert set(trials[0]["hyperparameters"]) == {"weight_decay", "lr"}
 
 
 def worker_processes(parent: int) -> list[int]:

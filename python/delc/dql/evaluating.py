@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from delc.dql.keeping import log_trial, store_kept
+from delc.dql.keeping import log_trial, rename_source, store_kept
 from delc.dql.planning import Plan, plan
 from delc.dql.searching import Search
 from delc.dql.syntax import Evaluate
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
 
 def evaluate(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> list[Trial]:
     """Tries all, stores what is kept, and logs every trial; best first."""
-    planned = plan(query, execution, chain)
+    with execution.for_trials():
+        planned = plan(query, execution, chain)
+    for trial in planned.trials:
+        trial.before = execution.tried
+    execution.tried += len(planned.trials)
     if not planned.trials:
         progress.notice(f"no model matches, so nothing is tried for {query.variable}")
         return []
     board = Board(planned)
-    with ExitStack() as stack:
+    with _logged_if_it_fails(planned, execution), ExitStack() as stack:
         runner = _runner(planned, execution, stack)
-        search = Search(planned, execution, _beginning(planned, execution), board.changed)
+        search = Search(planned, execution, _beginning(planned, execution), board.started, board.changed)
         runner.run(search, board.told)
     if planned.goal is not None:
         kept = sum(trial.state == KEPT for trial in planned.trials)
@@ -40,8 +45,30 @@ def evaluate(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> l
         if trial.state == KEPT:
             store_kept(query, execution, trial, planned.rows_of(trial))
         log_trial(execution, trial, planned.rows_of(trial))
-    execution.drop_unused({trial.source.id for trial in planned.trials if trial.state == KEPT})
+    _drop_unused(execution, planned.trials)
     return sorted(planned.trials, key=lambda trial: _rank(trial, planned))
+
+
+@contextmanager
+def _logged_if_it_fails(planned: Plan, execution: Execution) -> Iterator[None]:
+    """An error or a cancel takes the trials with it, but not their log: the run's arguments tell of them."""
+    try:
+        yield
+    except BaseException:
+        tried = [trial.summary() for trial in planned.trials if trial.records or trial.state]
+        earlier = execution.run.arguments.get("trials", [])
+        execution.run.arguments = {**execution.run.arguments, "trials": [*earlier, *tried]}
+        raise
+
+
+def _drop_unused(execution: Execution, trials: list[Trial]) -> None:
+    """Drops what was only made to be tried. The log goes on saying what it was: its name may come to mean another."""
+    gone = {new.title: new for new in execution.drop_unused()}
+    for trial in trials:
+        if str(trial.source) in gone and trial.version_id is None:
+            trial.began_with = gone[str(trial.source)].in_words()
+    for new in gone.values():
+        rename_source(execution, new)
 
 
 class Board:
@@ -51,12 +78,16 @@ class Board:
         self._planned = planned
         self._running: set[int] = set()
         self._best: tuple[float, int] | None = None
-        self._deepest = 0
+        self._epoch = 0
+
+    def started(self, trial: int) -> None:
+        """Before a piece of work."""
+        self._running.add(trial)
+        self._show(math.nan)
 
     def told(self, trial: int, epoch: int, loss: float) -> None:
         """After an epoch of a trial."""
-        self._running.add(trial)
-        self._deepest = max(self._deepest, epoch)
+        self._epoch = epoch
         self._show(loss)
 
     def changed(self, trial: Trial) -> None:
@@ -66,7 +97,7 @@ class Board:
         if value is not None and math.isfinite(value):
             sign = 1 if self._planned.least_is_best else -1
             if self._best is None or sign * value < sign * self._best[0]:
-                self._best = (value, trial.number)
+                self._best = (value, trial.logged_number)
         self._show(math.nan)
 
     def _show(self, loss: float) -> None:
@@ -75,7 +106,7 @@ class Board:
         if self._best is not None:
             best = f", best {self._planned.metric} {self._best[0]:.4g} (trial {self._best[1]})"
         phase = f"{done} of {len(self._planned.trials)} trials done, {len(self._running)} running{best}"
-        progress.report(phase, epoch=self._deepest, epochs=self._planned.iterations, loss=loss)
+        progress.report(phase, epoch=self._epoch, epochs=self._planned.iterations, loss=loss)
 
 
 def _beginning(planned: Plan, execution: Execution) -> Beginning:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from delc.dql import making, rows
 from delc.dql.evaluating import evaluate
 from delc.dql.explaining import explain
 from delc.dql.making import NewModel
+from delc.dql.problems import TooLarge, problem
 from delc.dql.rows import Row
 from delc.dql.selecting import select
 from delc.dql.sources import Range, range_of
@@ -18,16 +22,27 @@ from delc.server.errors import InsufficientPrivilege
 from delc.server.memory import MemoryWatch
 
 
+MOST_NESTED = 100
+"""How many queries one may come to, with those that are nested in it and stored ones counted as often as they occur."""
+
+
 class Execution:
-    """One query under way. What nested queries make is made once, whoever asks for it."""
+    """One query under way. What nested queries make is made once, whoever asks for it.
+
+    ``tried`` counts the trials of all its evaluates.
+    """
 
     def __init__(self, statement: Statement, run: Run | None, seed: int) -> None:
         self.statement = statement
         self.seed = seed
         self.watch = MemoryWatch.begin()
+        self.tried = 0
         self._run = run
         self._made: dict[Query, list[int]] = {}
-        self._nested: set[int] = set()
+        self._new: dict[int, NewModel] = {}
+        self._bases: dict[int, int] = {}
+        self._wanted: set[int] = set()
+        self._depth = 0
 
     @property
     def run(self) -> Run:
@@ -43,7 +58,9 @@ class Execution:
                 return rows.found_rows(select(query, self.made))
             case Evaluate():
                 return [trial.row(query.variable) for trial in evaluate(query, self, ())]
-        return rows.made_rows(query.variable, self.make(query, ()), self.run.id)
+        made = self.make(query, ())
+        self._wanted.update(model.version_id for model in made)
+        return rows.made_rows(query.variable, made, self.run.id)
 
     def made(self, source: Range) -> list[int]:
         """The ids of the versions that a nested query makes."""
@@ -51,17 +68,48 @@ class Execution:
         assert query is not None
         if query not in self._made:
             self._made[query] = self._ids(query, source.chain)
-            if not isinstance(query, Select):
-                self._nested.update(self._made[query])
+        if not self._depth:
+            self._wanted.update(self._made[query])
         return self._made[query]
 
-    def drop_unused(self, used: set[int]) -> None:
-        """Drops the versions that nested queries made, so that trials could begin with them, and none was kept of."""
-        unused = self._nested - used
+    def origin(self, version_id: int) -> NewModel | None:
+        """How this query has made a version; None for versions that were there before, and for kept trials."""
+        return self._new.get(version_id)
+
+    @contextmanager
+    def for_trials(self) -> Iterator[None]:
+        """What nested queries make in the block is only wanted for models that are kept of it."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+    def keep(self, version_id: int, source_id: int) -> None:
+        """A trial that began with the source is kept as a version."""
+        self._bases[version_id] = source_id
+        self._wanted |= {version_id, source_id}
+
+    def drop_unused(self) -> list[NewModel]:
+        """Drops the versions that were made so that trials could begin with them, and of which nothing was kept; gives
+        them back. While another evaluate is under way that may still need them, nothing goes.
+        """
+        if self._depth:
+            return []
+        used = set(self._wanted)
+        waiting = list(used)
+        while waiting:
+            base = self._bases.get(waiting.pop())
+            if base is not None and base not in used:
+                used.add(base)
+                waiting.append(base)
+        unused = {version_id: new for version_id, new in self._new.items() if version_id not in used}
         if unused:
             drop_versions_made(sorted(unused), self.run.username)
             self.run.outputs = [each for each in self.run.outputs if each.model_version_id not in unused]
-            self._nested -= unused
+            self._made = {query: ids for query, ids in self._made.items() if unused.keys().isdisjoint(ids)}
+            self._new = {version_id: new for version_id, new in self._new.items() if version_id not in unused}
+        return list(unused.values())
 
     def _ids(self, query: Query, chain: tuple[str, ...]) -> list[int]:
         match query:
@@ -78,13 +126,15 @@ class Execution:
         result = []
         for draft in drafts:
             interrupts.check()
-            result.append(making.store(self.run, draft, self.statement.text.strip(), self.seed, self.watch))
+            new = making.store(self.run, draft, self.statement.text.strip(), self.seed, self.watch)
+            self._new[new.version_id], self._bases[new.version_id] = new, draft.source.id
+            result.append(new)
         return result
 
 
 def execute(statement: Statement, seed: int, dry_run: bool = False) -> list[Row]:
     """Runs a query, or says what it would do. Those that make or try models are logged as a run of "dql"."""
-    needs = _needs(statement.query, ())
+    needs = _needs(statement.query, (), [])
     for function in sorted(needs):
         require_right(function)
     if statement.explain or dry_run:
@@ -125,8 +175,9 @@ def require_right(function: str) -> None:
         )
 
 
-def _needs(query: Query, chain: tuple[str, ...]) -> set[str]:
-    """The functions whose work a query does, with all that are nested in it."""
+def _needs(query: Query, chain: tuple[str, ...], seen: list[Query]) -> set[str]:
+    """The functions whose work a query does, with all that are nested in it, which ``seen`` collects."""
+    seen.append(query)
     sources = query.sources if isinstance(query, Select) else (query.source,)
     found = {"copy_model"} if isinstance(query, Slice | Construct) else set()
     if isinstance(query, Evaluate):
@@ -134,7 +185,14 @@ def _needs(query: Query, chain: tuple[str, ...]) -> set[str]:
     for source in sources:
         nested = range_of(source, chain) if source.query is not None else None
         if nested is not None and nested.query is not None:
-            found |= _needs(nested.query, nested.chain)
+            if len(seen) >= MOST_NESTED:
+                raise problem(
+                    source.place,
+                    f"stored and nested queries come to more than {MOST_NESTED}",
+                    hint="A stored query counts as often as it is named, with all that it names.",
+                    kind=TooLarge,
+                )
+            found |= _needs(nested.query, nested.chain, seen)
     return found
 
 

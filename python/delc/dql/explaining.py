@@ -71,6 +71,8 @@ def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
     full = len(plan.trials) * plan.iterations
     most = total_iterations(plan.rungs)
     lines.append(("trials", str(len(plan.trials))))
+    if plan.refused is not None:
+        lines.append(("fail", f"{_count(plan.refused.trials, 'trial', 'trials')}: {plan.refused.message}"))
     lines += [
         (
             "stopping",

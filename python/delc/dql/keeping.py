@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from delc.dql.making import new_name
+from delc.dql.making import NewModel, new_name
 from delc.dql.syntax import Evaluate
 from delc.dql.trial_data import TrialRows
 from delc.dql.trials import Trial
@@ -53,6 +53,7 @@ def store_kept(query: Evaluate, execution: Execution, trial: Trial, rows: TrialR
     relation = FRESH_START if trial.settings.start == "fresh" else WARM_START
     add_parents(version_id, [Parent(trial.source.id, relation, execution.statement.text.strip())])
     execution.run.add_output(model_version_id=version_id)
+    execution.keep(version_id, trial.source.id)
     trial.version_id, trial.model = version_id, f"{model}@{number}"
 
 
@@ -82,7 +83,7 @@ def log_trial(execution: Execution, trial: Trial, rows: TrialRows) -> None:
             _INSERT_TRIAL,
             trial.run_id,
             execution.run.id,
-            queries.typed(trial.number, "integer"),
+            queries.typed(trial.logged_number, "integer"),
             str(trial.source),
             queries.json_parameter(dict(trial.settings.drawn)),
             trial.state,
@@ -93,15 +94,27 @@ def log_trial(execution: Execution, trial: Trial, rows: TrialRows) -> None:
         )
 
 
+def rename_source(execution: Execution, gone: NewModel) -> None:
+    """Says in the log what trials began with whose source has been dropped again."""
+    with queries.as_owner():
+        queries.execute(_RENAME_RUNS, execution.run.id, gone.title, gone.in_words())
+        queries.execute(_RENAME_TRIALS, execution.run.id, gone.title, gone.in_words())
+
+
 def _run_id(trial: Trial) -> int:
     return trial.run_id if trial.run_id is not None else runs.next_id()
 
 
 def _arguments(execution: Execution, trial: Trial) -> dict[str, Any]:
+    made = execution.origin(trial.source.id)
+    origin: dict[str, Any] = {}
+    if made is not None:  # by this query, and dropped again where nothing is kept of it
+        origin = {"made_from": made.source, "changes": made.detail, "network": trial.source.network}
     return {
         "query_run_id": execution.run.id,
-        "trial": trial.number,
+        "trial": trial.logged_number,
         "from_model": str(trial.source),
+        **origin,
         "hyperparameters": dict(trial.settings.drawn),
         "start": trial.settings.start,
         "options": trial.options or dict(trial.settings.options),
@@ -112,4 +125,13 @@ _INSERT_TRIAL = """
     INSERT INTO delc.trials (run_id, query_run_id, number, source, hyperparameters, state, metric, value, iterations,
                              model_version_id)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+_RENAME_RUNS = """
+    UPDATE delc.runs AS run SET subject = $3 FROM delc.trials AS trial
+    WHERE trial.query_run_id = $1 AND trial.source = $2 AND trial.model_version_id IS NULL AND run.id = trial.run_id
+"""
+
+_RENAME_TRIALS = """
+    UPDATE delc.trials SET source = $3 WHERE query_run_id = $1 AND source = $2 AND model_version_id IS NULL
 """

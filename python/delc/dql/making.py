@@ -69,6 +69,10 @@ class NewModel:
     relation: str
     detail: str
 
+    def in_words(self) -> str:
+        """What it is, for when it is no longer there."""
+        return f"{self.title}, which was not kept ({self.relation} from {self.source}: {self.detail})"
+
 
 def drafts(query: Slice | Construct, made: Made, chain: tuple[str, ...]) -> list[Draft]:
     """The networks that a query makes, one for each version that it matches."""

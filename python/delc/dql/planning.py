@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from delc.dql import configs, sampling
 from delc.dql.configs import LEARNING, Config
+from delc.dql.checking import Refused, check_datasets, check_measured, check_values
 from delc.dql.halving import Rung, rungs, total_iterations
 from delc.dql.making import title_of
 from delc.dql.problems import TooLarge, problem, unknown_name
@@ -57,6 +58,7 @@ class Plan:
     rows: RowStore
     workers: int
     why_own: str | None
+    refused: Refused | None
     proposals: Proposals | None = None
 
     def rows_of(self, trial: Trial) -> TrialRows:
@@ -93,23 +95,36 @@ def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
     rows = RowStore(execution.watch)
     for version in found:
         _check_metric(query.keep, version)
-    points = sampling.points(varied, config, execution.seed)
+    trials, proposals = _trials(found, varied, config, iterations, metric, execution.seed)
+    check_datasets(query, config, rows)
+    for trial in trials:
+        interrupts.check()
+        rows.rows(trial.source, trial.settings.dataset)
+    check_measured(query.keep, rows.all)
+    refused = check_values(query, varied, config, trials, rows)
+    goal, steps = _stopping(query.keep, config, len(trials), iterations)
+    workers, why = _workers(trials, rows, steps, execution)
+    return Plan(
+        config, varied, trials, steps, goal, metric, iterations, rows, workers, why, refused, proposals
+    )
+
+
+def _trials(
+    found: list[ModelVersion], varied: Space, config: Config, iterations: int, metric: str, seed: int
+) -> tuple[list[Trial], Proposals | None]:
+    """All trials, and what draws their values where it learns from earlier ones."""
+    points = sampling.points(varied, config, seed)
     pairs = [(version, point) for version in found for point in points]
     proposals = None
     if config.search.sampler == LEARNING and varied.drawn and pairs:
         samples = config.search.samples
         pairs = [pair for first in range(samples) for pair in pairs[first::samples]]
-        proposals = Proposals(varied, len(found), len(pairs) // samples, execution.seed)
+        proposals = Proposals(varied, len(found), len(pairs) // samples, seed)
     trials = [
-        Trial(number, version, settings(config, point, iterations, execution.seed), metric=metric, point=point)
+        Trial(number, version, settings(config, point, iterations, seed), metric=metric, point=point)
         for number, (version, point) in enumerate(pairs, start=1)
     ]
-    for trial in trials:
-        interrupts.check()
-        rows.rows(trial.source, trial.settings.dataset)
-    goal, steps = _stopping(query.keep, config, len(trials), iterations)
-    workers, why = _workers(trials, rows, steps, execution)
-    return Plan(config, varied, trials, steps, goal, metric, iterations, rows, workers, why, proposals)
+    return trials, proposals
 
 
 def _workers(trials: list[Trial], rows: RowStore, steps: list[Rung], execution: Execution) -> tuple[int, str | None]:

@@ -35,11 +35,17 @@ class Search:
     """The trials of a plan between their beginnings and their ends."""
 
     def __init__(
-        self, planned: Plan, execution: Execution, beginning: Beginning, changed: Callable[[Trial], None]
+        self,
+        planned: Plan,
+        execution: Execution,
+        beginning: Beginning,
+        started: Callable[[int], None],
+        changed: Callable[[Trial], None],
     ) -> None:
         self._planned = planned
         self._execution = execution
         self._beginning = beginning
+        self._started = started
         self._changed = changed
         self._trials = {trial.number: trial for trial in planned.trials}
         self._schedule = Schedule(planned.rungs, len(planned.trials), planned.workers)
@@ -78,6 +84,7 @@ class Search:
         until = job.until
         if in_pieces or job.is_scarce:
             until = min(until, trial.iterations + self._piece(trial))
+        self._started(trial.number)
         return work_of(trial, self._planned.rows_of(trial), until, self._planned.goal)
 
     def take(self, outcome: Outcome) -> None:
@@ -109,7 +116,7 @@ class Search:
             shown = ""
             if best:
                 value = self._trials[best[0]].value_at(rung.iterations)
-                shown = f", best {self._planned.metric} {value:.4g} (trial {best[0]})"
+                shown = f", best {self._planned.metric} {value:.4g} (trial {self._trials[best[0]].logged_number})"
             progress.notice(
                 f"after {rung.iterations} iterations {len(best)} of {rung.trials} trials "
                 f"{'are kept' if is_last else 'go on'}{shown}"

@@ -12,6 +12,7 @@ from delc.dql.selectors import Selector, read_selector
 from delc.dql.syntax import Setting, Value
 from delc.networks import KINDS, Network
 from delc.server.errors import InvalidParameter
+from delc.training.arguments import boolean
 
 LEARNING_RATE, WEIGHT_DECAY, FREEZE = "learning_rate", "weight_decay", "freeze"
 _LAYER_SETTINGS = {"lr": LEARNING_RATE, "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "freeze": FREEZE}
@@ -19,6 +20,10 @@ _LAYER_ARGUMENTS = frozenset(argument.name for kind in KINDS.values() for argume
 
 _FIXED = ("epochs", "device")
 """Settings that do not vary: the query says how long, and all trials share a machine."""
+
+
+class NoSuchLayer(InvalidParameter):
+    """A setting of layers names none of a network."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +111,12 @@ def training_options(chosen: Settings, network: Network, with_parameters: frozen
     for selector, name, value in chosen.layers:
         matched = [layer for layer in network.names if selector.match(layer) is not None and layer in with_parameters]
         if not matched:
-            raise InvalidParameter(
+            raise NoSuchLayer(
                 f'no layer with parameters is one of "{selector.text}"',
                 detail=f"Layers with parameters are: {', '.join(sorted(with_parameters))}.",
             )
         if name == FREEZE:
-            frozen += matched if value else []
+            frozen += matched if boolean(FREEZE, value) else []
         else:
             for layer in matched:
                 by_layer[layer] = {**by_layer.get(layer, {}), name: value}
@@ -132,7 +137,7 @@ def network_changes(chosen: Settings, network: Network) -> dict[str, dict[str, V
             and any(argument.name == name for argument in KINDS[layer.kind].arguments)
         ]
         if not matched:
-            raise InvalidParameter(f'no layer with the argument "{name}" is one of "{selector.text}"')
+            raise NoSuchLayer(f'no layer with the argument "{name}" is one of "{selector.text}"')
         for layer_name in matched:
             changes.setdefault(layer_name, {})[name] = value
     return changes

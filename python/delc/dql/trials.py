@@ -56,6 +56,13 @@ class Trial:
     version_id: int | None = None
     metric: str = "loss"
     point: Mapping[Knob, Value] = field(default_factory=dict)
+    before: int = 0
+    began_with: str | None = None
+
+    @property
+    def logged_number(self) -> int:
+        """Which of all trials of the query it is: ``before`` of them are those of other evaluates in it."""
+        return self.before + self.number
 
     @property
     def iterations(self) -> int:
@@ -111,14 +118,27 @@ class Trial:
         """Gives up the weights."""
         self.weights, self.best, self.resumed = {}, None, None
 
+    def summary(self) -> dict[str, Any]:
+        """What is logged of it where the query does not come to its end."""
+        value = self.value()
+        return {
+            "trial": self.logged_number,
+            "from_model": str(self.source),
+            "hyperparameters": dict(self.settings.drawn),
+            "state": self.state or f"at iteration {self.iterations}",
+            "metric": self.metric,
+            "value": value if value is not None and math.isfinite(value) else None,
+            "iterations": self.iterations,
+        }
+
     def row(self, variable: str) -> Row:
         """Its row in the result of the query."""
         return row(
-            number=self.number,
+            number=self.logged_number,
             variable=variable,
             model=self.model,
             state=self.state,
-            source=str(self.source),
+            source=self.began_with or str(self.source),
             detail=self.settings.in_words(),
             metric=self.metric,
             value=self.value(),
@@ -137,17 +157,21 @@ class Beginning:
     watch: MemoryWatch
 
 
-def begin(trial: Trial, rows: TrialRows, weights: Mapping[str, Tensor], beginning: Beginning) -> BuiltNetwork:
-    """The network of a trial with the weights to begin with; sets its options. Errors are those of the trial."""
-    source = trial.source
+def network_of(source: ModelVersion, chosen: Settings, rows: TrialRows) -> tuple[Network, set[str]]:
+    """The network that a trial trains, sizes that follow left open, and the layers of it that take no weights."""
     network = Network.parse(source.network)
-    changes = network_changes(trial.settings, network)
+    changes = network_changes(chosen, network)
     renewed: set[str] = set()
     if not has_same_outputs(target_from_json(source.target), rows.target):
         network, head = without_head(network, source)
         renewed.add(head)
-    if changes:
-        network = change_network(network, changes)
+    return (change_network(network, changes) if changes else network), renewed
+
+
+def begin(trial: Trial, rows: TrialRows, weights: Mapping[str, Tensor], beginning: Beginning) -> BuiltNetwork:
+    """The network of a trial with the weights to begin with; sets its options. Errors are those of the trial."""
+    source = trial.source
+    network, renewed = network_of(source, trial.settings, rows)
     seed = int(trial.settings.options.get("seed", beginning.seed))
     features, outputs, watch = rows.prepared.features, rows.target.outputs, beginning.watch
     if trial.settings.start == "fresh":

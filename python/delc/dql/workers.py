@@ -24,7 +24,7 @@ from typing import Protocol
 from delc.dql import messages
 from delc.dql.shared_rows import SharedRows
 from delc.dql.work import Outcome, RowBatches, Work, carry_out
-from delc.server import interrupts
+from delc.server import interrupts, progress
 from delc.server.errors import DelcError
 from delc.training.state import EpochRecord
 
@@ -145,7 +145,7 @@ class Pool:
         self._rows = rows
         self._shared = shared
         self._start = start
-        self._failure: WorkerFailed | None = None
+        self._lost: list[WorkerFailed] = []
         self._looked = 0.0
 
     def run(self, feed: Feed, told: Told) -> None:
@@ -158,8 +158,8 @@ class Pool:
                 feed.take(self._own(work, feed, told))
             elif not feed.is_over:
                 self._exchange(feed, told, WAIT_SECONDS)
-            if self._failure is not None:
-                raise self._failure
+            while self._lost:
+                progress.warning(f"{self._lost.pop().message}; {len(self.workers) + 1} processes go on")
             feed.say()
 
     def _hand_out(self, feed: Feed) -> None:
@@ -184,14 +184,11 @@ class Pool:
         return carry_out(work, self._rows(work.data), poll, epoch_done)
 
     def _look(self, feed: Feed, told: Told) -> None:
-        """Passes on what there is; a failure of a worker is not one of the training that goes on here."""
+        """Passes on what there is."""
         started = time.monotonic()
-        try:
+        self._hand_out(feed)
+        while self._exchange(feed, told, 0) and time.monotonic() - started < LOOK_SECONDS:
             self._hand_out(feed)
-            while self._exchange(feed, told, 0) and time.monotonic() - started < LOOK_SECONDS:
-                self._hand_out(feed)
-        except WorkerFailed as error:
-            self._failure = error
         self._looked = time.monotonic()
 
     def _exchange(self, feed: Feed, told: Told, seconds: float) -> bool:
@@ -205,17 +202,18 @@ class Pool:
         interrupts.check()
         for key, happened in events:
             worker = key.data
+            failure = None
             try:
                 if happened & selectors.EVENT_WRITE:
                     _send(worker)
                 if happened & selectors.EVENT_READ:
                     _receive(worker)
-            except WorkerFailed:
-                if not worker.was_kept or worker.is_ready:
-                    raise
-                self._replace(worker)  # it had waited long enough for this query
+            except WorkerFailed as error:
+                failure = error
             for outcome in _outcomes(worker, told):
                 feed.take(outcome)
+            if failure is not None:
+                self._lose(worker, feed, failure)
         return bool(events)
 
     def begin(self, processes: int, python_path: str) -> None:
@@ -223,6 +221,18 @@ class Pool:
         while len(self.workers) < processes - 1:
             self.workers.append(_waiting(python_path) or self._start())
             self._give_rows(self.workers[-1])
+
+    def _lose(self, worker: _Worker, feed: Feed, failure: WorkerFailed) -> None:
+        """Goes on without a worker, and without the trial that it had: another process might end by it as well."""
+        if worker.was_kept and not worker.is_ready:
+            self._replace(worker)  # it had waited long enough for this query
+            return
+        self.workers.remove(worker)
+        worker.end()
+        self._lost.append(failure)
+        if worker.trial is not None:
+            error = (failure.sqlstate, failure.message)
+            feed.take(Outcome(worker.trial, (), {}, None, None, None, True, 0.0, error))
 
     def _replace(self, worker: _Worker) -> None:
         self.workers.remove(worker)
@@ -358,11 +368,7 @@ def _ended(worker: _Worker) -> WorkerFailed:
     status = worker.process.wait()
     interrupts.check()
     why = f"signal {-status}" if status < 0 else f"status {status}"
-    return WorkerFailed(
-        f"a worker that trained trial {worker.trial} ended with {why}",
-        detail="Its messages are in the server's log.",
-        hint="Where memory is short, run fewer at a time: SET delc.trial_workers = 1.",
-    )
+    return WorkerFailed(f"the process of a worker ended with {why}; its messages are in the server's log")
 
 
 def _loss(record: EpochRecord) -> float:

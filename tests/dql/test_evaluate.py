@@ -253,6 +253,34 @@ def test_the_log_says_what_was_tried_though_its_name_is_given_again(ask: Ask, wo
     assert [layer["kind"] for layer in arguments["network"]["layers"]][:2] == ["conv2d", "tanh"]
 
 
+def test_a_plan_of_nested_searches_trains_nothing(ask: Ask, work: Connection) -> None:
+    work.execute("SELECT delc.save_config('long', '{\"dataset\": \"digits\", \"epochs\": 100000}')")
+    inner = 'evaluate m from (select a where a.name = "alexnet_2") with config = "long" vary config.lr in [0.1, 0.2, 0.3]'
+    kept = f'{inner} keep top(2, m["loss"])'
+    outer = 'with config = "long" vary config.base_lr in [0.1, 0.01] keep top(1, t.loss, 100000)'
+    plan = [(row["source"], row["detail"]) for row in ask(f"explain evaluate t from ({kept}) {outer}")]
+    assert ("evaluate t", "at most 2 models, known once the trials above have been run") in plan
+    assert [detail for source, detail in plan if source == "trials"] == ["3", "4"]
+    plan = [(row["source"], row["detail"]) for row in ask(f"explain select m from ({kept})")]
+    assert plan[-1] == ("select m", "at most 2 versions, known once the trials above have been run")
+    plan = [(row["source"], row["detail"]) for row in ask(f'explain construct n from ({kept}) mutate m["relu1"].delete')]
+    assert plan[-2:] == [
+        (
+            "construct n",
+            "by what the trials begin with, 1 network to build; known once the trials above have been run",
+        ),
+        ("alexnet_2@1", "alexnet_2-n: without relu1"),
+    ]
+
+
+def test_a_plan_that_has_to_make_models_says_so_in_a_read_only_transaction(work: Connection) -> None:
+    made = 'construct n from m where m.name = "alexnet_2" mutate m["conv1"].insert = TANH'
+    work.execute("SET TRANSACTION READ ONLY")
+    work.execute("SELECT delc.dql(%s)", [f"explain {made}"])
+    error = failure(work, "SELECT delc.dql(%s)", f'explain evaluate t from ({made}) with config = "c"')
+    assert "takes a transaction that may write" in message(error)
+
+
 def test_evaluate_nests(ask: Ask) -> None:
     inner = f'{FROM} vary config.base_lr in [0.1, 0.001] keep top(1, m["loss"], 3)'
     (made,) = ask(f'construct n from ({inner}) mutate m["relu1"].delete')

@@ -9,6 +9,7 @@ from delc.dql import making, rows
 from delc.dql.evaluating import evaluate
 from delc.dql.explaining import explain
 from delc.dql.making import NewModel
+from delc.dql.planning import stand_ins
 from delc.dql.problems import TooLarge, problem
 from delc.dql.rows import Row
 from delc.dql.selecting import select
@@ -18,7 +19,7 @@ from delc.log import runs
 from delc.log.runs import Run, running
 from delc.models.dropping import drop_versions_made
 from delc.server import interrupts, progress, queries, rights
-from delc.server.errors import InsufficientPrivilege
+from delc.server.errors import InsufficientPrivilege, WrongState
 from delc.server.memory import MemoryWatch
 
 
@@ -29,11 +30,12 @@ MOST_NESTED = 100
 class Execution:
     """One query under way. What nested queries make is made once, whoever asks for it.
 
-    ``tried`` counts the trials of all its evaluates.
+    ``tried`` counts the trials of all its evaluates. ``is_plan``: nothing is trained.
     """
 
-    def __init__(self, statement: Statement, run: Run | None, seed: int) -> None:
+    def __init__(self, statement: Statement, run: Run | None, seed: int, *, is_plan: bool = False) -> None:
         self.statement = statement
+        self.is_plan = is_plan
         self.seed = seed
         self.watch = MemoryWatch.begin()
         self.tried = 0
@@ -115,9 +117,17 @@ class Execution:
         match query:
             case Select():
                 return [ids[0] for ids in select(query, self.made, chain).rows]
+            case Evaluate() if self.is_plan:
+                return stand_ins(query, self, chain)
             case Evaluate():
                 kept = [trial.version_id for trial in evaluate(query, self, chain)]
                 return [version_id for version_id in kept if version_id is not None]
+        if self.is_plan and queries.value("SELECT current_setting('transaction_read_only')::boolean"):
+            raise WrongState(
+                "the plan of a query that makes models for another one takes a transaction that may write",
+                detail="The models are made for it, and undone.",
+                hint="Explain it outside of the read-only transaction.",
+            )
         return [model.version_id for model in self.make(query, chain)]
 
     def make(self, query: Slice | Construct, chain: tuple[str, ...]) -> list[NewModel]:
@@ -149,10 +159,10 @@ def execute(statement: Statement, seed: int, dry_run: bool = False) -> list[Row]
 def _explained(statement: Statement, seed: int, makes: bool) -> list[Row]:
     """The plan of a query. What nested queries make is made for it, and undone."""
     if not makes:
-        return rows.plan_rows(explain(statement.query, Execution(statement, None, seed)))
+        return rows.plan_rows(explain(statement.query, Execution(statement, None, seed, is_plan=True)))
     with queries.rolled_back(), progress.silenced():
         run = Run(0, "dql", _subject(statement.query), {}, seed, rights.caller(), runs.now())
-        lines = explain(statement.query, Execution(statement, run, seed))
+        lines = explain(statement.query, Execution(statement, run, seed, is_plan=True))
     return rows.plan_rows(lines)
 
 

@@ -21,6 +21,8 @@ Line = tuple[str, str]
 
 MOST_NAMED = 8
 
+OPEN = "known once the trials above have been run"
+
 
 def explain(query: Query, execution: Execution, chain: tuple[str, ...] = ()) -> list[Line]:
     """The lines of the plan, what is nested first: what each is about, and what would happen."""
@@ -29,7 +31,8 @@ def explain(query: Query, execution: Execution, chain: tuple[str, ...] = ()) -> 
             return [*_nested(query.sources, execution, chain), _select(query, execution, chain)]
         case Evaluate():
             nested = _nested([query.source], execution, chain)
-            return [*nested, *_evaluate(query, planning.plan(query, execution, chain))]
+            is_open = _waits_for_trials(query.source, chain)
+            return [*nested, *_evaluate(query, planning.plan(query, execution, chain), is_open)]
     return [*_nested([query.source], execution, chain), *_make(query, execution, chain)]
 
 
@@ -43,23 +46,42 @@ def _nested(sources: Sequence[Source], execution: Execution, chain: tuple[str, .
     return lines
 
 
+def _waits_for_trials(source: Source, chain: tuple[str, ...]) -> bool:
+    """Whether what a source has is only known once trials have been run."""
+    if source.query is None:
+        return False
+    found = range_of(source, chain)
+    if found.query is None or isinstance(found.query, Evaluate):
+        return found.query is not None
+    sources = found.query.sources if isinstance(found.query, Select) else (found.query.source,)
+    return any(_waits_for_trials(each, found.chain) for each in sources)
+
+
 def _select(query: Select, execution: Execution, chain: tuple[str, ...]) -> Line:
+    what = f"select {', '.join(query.variables)}"
+    if any(_waits_for_trials(source, chain) for source in query.sources):
+        most = ""
+        if len(query.sources) == len(query.variables) == 1:
+            models = len(execution.made(range_of(query.sources[0], chain)))
+            most = f"at most {_count(models if query.limit is None else min(models, query.limit), 'version', 'versions')}, "
+        return what, f"{most}{OPEN}"
     found = select(query, execution.made, chain)
-    variables = ", ".join(query.variables)
-    return f"select {variables}", f"{_count(len(found.rows), 'version matches', 'versions match')}"
+    return what, f"{_count(len(found.rows), 'version matches', 'versions match')}"
 
 
 def _make(query: Slice | Construct, execution: Execution, chain: tuple[str, ...]) -> list[Line]:
     drafts = making.drafts(query, execution.made, chain)
     verb = "slice" if isinstance(query, Slice) else "construct"
-    lines = [(f"{verb} {query.variable}", _count(len(drafts), "network to build", "networks to build"))]
+    count = _count(len(drafts), "network to build", "networks to build")
+    if _waits_for_trials(query.source, chain):
+        count = f"by what the trials begin with, {count}; {OPEN}"
+    lines = [(f"{verb} {query.variable}", count)]
     return lines + [(str(draft.source), f"{draft.name}: {'; '.join(draft.changes)}") for draft in drafts]
 
 
-def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
-    sources = list(dict.fromkeys(str(trial.source) for trial in plan.trials))
-    named = ", ".join(sources[:MOST_NAMED]) + (" …" if len(sources) > MOST_NAMED else "")
-    lines = [(f"evaluate {query.variable}", _count(len(sources), "model", "models") + (f": {named}" if named else ""))]
+def _evaluate(query: Evaluate, plan: Plan, is_open: bool) -> list[Line]:
+    named = _models(plan)
+    lines = [(f"evaluate {query.variable}", f"at most {named[0]}, {OPEN}" if is_open else ": ".join(filter(None, named)))]
     for knob, values in plan.space.given:
         shown = ", ".join(str(value) for value in values[:MOST_NAMED])
         lines.append(
@@ -88,6 +110,13 @@ def _evaluate(query: Evaluate, plan: Plan) -> list[Line]:
     lines.append(("processes", _processes(plan)))
     lines.append(("time", _time(plan)))
     return lines
+
+
+def _models(plan: Plan) -> tuple[str, str]:
+    """How many models there are, and their names."""
+    sources = list(dict.fromkeys(str(trial.source) for trial in plan.trials))
+    named = ", ".join(sources[:MOST_NAMED]) + (" …" if len(sources) > MOST_NAMED else "")
+    return _count(plan.models, "model", "models"), named
 
 
 def _then(rung: Rung, plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class Plan:
     workers: int
     why_own: str | None
     refused: Refused | None
+    models: int
     proposals: Proposals | None = None
 
     def rows_of(self, trial: Trial) -> TrialRows:
@@ -81,7 +83,11 @@ def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
     config = configs.load(query.config)
     varied = sampling.space(query.vary, config)
     source = range_of(query.source, chain)
-    found = [versions.resolve(title_of(each)) for each in matching(source.variable, source, None, execution.made)]
+    if execution.is_plan and isinstance(source.query, Evaluate):
+        ids = execution.made(source)
+    else:
+        ids = matching(source.variable, source, None, execution.made)
+    found = [versions.resolve(title_of(each)) for each in ids]
     metric = query.keep.metric if query.keep is not None else "loss"
     iterations = (query.keep.iterations if query.keep is not None else None) or config.epochs
     wanted = sampling.count(varied, config) * len(found)
@@ -105,8 +111,20 @@ def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
     goal, steps = _stopping(query.keep, config, len(trials), iterations)
     workers, why = _workers(trials, rows, steps, execution)
     return Plan(
-        config, varied, trials, steps, goal, metric, iterations, rows, workers, why, refused, proposals
+        config, varied, trials, steps, goal, metric, iterations, rows, workers, why, refused, len(found), proposals
     )
+
+
+def stand_ins(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> list[int]:
+    """What stands in a plan for the models that an evaluate keeps, which only its trials can tell: those that they begin
+    with, as many as are kept at most.
+    """
+    config = configs.load(query.config)
+    source = range_of(query.source, chain)
+    found = matching(source.variable, source, None, execution.made)
+    trials = sampling.count(sampling.space(query.vary, config), config) * len(found)
+    top = trials if query.keep is None or query.keep.top is None else min(query.keep.top, trials)
+    return list(itertools.islice(itertools.cycle(found), min(top, MOST_TRIALS)))
 
 
 def _trials(

@@ -159,7 +159,8 @@ class Pool:
             elif not feed.is_over:
                 self._exchange(feed, told, WAIT_SECONDS)
             while self._lost:
-                progress.warning(f"{self._lost.pop().message}; {len(self.workers) + 1} processes go on")
+                left = "its session goes on alone" if not self.workers else f"{len(self.workers) + 1} others go on"
+                progress.warning(f"{self._lost.pop().message}; {left}")
             feed.say()
 
     def _hand_out(self, feed: Feed) -> None:

@@ -160,7 +160,9 @@ def entropy(pair: Pair) -> float:
 # Seconds to make a delta and to apply it, and the size. The chain's first values are not counted.
 MEASURE = """
 import time
-from delc.server import tensors
+from delc.server import fetched
+put = plpy.prepare("SELECT delc.fetch_stored($1, delc.tensor_of_prefix($2, octet_length($2)), NULL)",
+    ["integer", "bytea"])
 given = plpy.prepare("SELECT delc.encoded(base) AS base, delc.encoded(grandbase) AS grandbase,"
     " delc.encoded(delc.tensor_delta(grandbase, base)) AS before FROM pair WHERE name = $1", ["text"])
 make = plpy.prepare("SELECT delc.encoded(delc.tensor_delta(base, target, $2, grandbase)) AS delta,"
@@ -176,9 +178,12 @@ for name in names:
     size += len(delta)
     chain = [row["grandbase"], row["before"]] if row["grandbase"] is not None else [row["base"]]
     def seconds(values):
-        started = time.process_time()
-        tensors.restore(values)
-        return time.process_time() - started
+        with fetched.values() as handle:
+            for value in values:
+                plpy.execute(put, [handle, value])
+            started = time.process_time()
+            fetched.decode(handle, [fetched.Job(tuple(range(len(values))))])
+            return time.process_time() - started
     decode += min(seconds([*chain, delta]) for _ in range(3)) - min(seconds(chain) for _ in range(3))
     assert plpy.execute(check, [name, method])[0]["same"]
 return [float(size), encode, decode]

@@ -21,19 +21,27 @@ $comment$Stores the parameters of models in less space, exactly: each tensor who
 
 scope: a model, a version (name@7), a pattern of LIKE over names ('digits%'), or all models that the caller owns. objective: budget (least storage within the budget), smallest (least storage), fastest. budget: a factor on the shortest possible time, 2 unless said otherwise, or by class of snapshots: {"latest": 1.2, "tagged": 1.5, "used": 2, "other": {"milliseconds": 500}}; latest is what the newest version of a model predicts with, used was read by a run in the last 30 days. retrieval: whether the tensors of a snapshot are thought to be fetched one after the other (independent), at once (parallel), or with what they share fetched once (reusable). longest_chain: how many differences may follow one another. method: sub (smallest), planes (for progressive predictions: the leading bytes of a difference give the leading bytes of the tensor), xor. planner: the planners of the parameter archive: priced (the one to use), pas_mt, pas_pt, best_of_two, last, exact (the optimum, for small models).$comment$;
 
-CREATE FUNCTION delc.checkout(model text, planes integer DEFAULT NULL)
+CREATE FUNCTION delc.checkout(model text, planes integer DEFAULT NULL, retrieval text DEFAULT 'parallel')
 RETURNS TABLE (name text, chunk integer, shape bigint[], learnable boolean, value delc.tensor)
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
 AS $$
-    SELECT parameter.name, parameter.chunk, parameter.shape, parameter.learnable,
-           delc.restored_tensor(parameter.tensor_id, checkout.planes)
-    FROM delc.snapshot_parameters AS parameter
-    WHERE parameter.snapshot_id OPERATOR(pg_catalog.=) (SELECT delc.find_snapshot(checkout.model))
-    ORDER BY parameter.name, parameter.chunk;
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("archive.checkout", model, planes, retrieval)
 $$;
-COMMENT ON FUNCTION delc.checkout(text, integer) IS
-$comment$The parameters of a version (digits@3) or snapshot (digits@3#5), however they are stored, a row for each or for each chunk of large ones. planes: only the leading bytes of each number, with zeros below; of what is stored whole or as differences of method planes, no more is read.$comment$;
+COMMENT ON FUNCTION delc.checkout(text, integer, text) IS
+$comment$The parameters of a version (digits@3) or snapshot (digits@3#5), however they are stored, a row for each or for each chunk of large ones. planes: only the leading bytes of each number, with zeros below; of what is stored whole or as differences of method planes, no more is read. retrieval: parallel (several at a time, decoded by as many threads as delc.threads says, in at most a sixteenth of delc.memory_limit), independent (one after the other, in at most 2.2 times the memory of the largest chunk, or 24 MB), reusable (what several are made from is decoded once).$comment$;
+
+CREATE FUNCTION delc.checkout_several(models text[], planes integer DEFAULT NULL, retrieval text DEFAULT 'reusable')
+RETURNS TABLE (model text, name text, chunk integer, shape bigint[], learnable boolean, value delc.tensor)
+LANGUAGE plpython3u STABLE
+TRANSFORM FOR TYPE delc.tensor
+AS $$
+if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
+return GD["delc"]("archive.checkout_several", models, planes, retrieval)
+$$;
+COMMENT ON FUNCTION delc.checkout_several(text[], integer, text) IS
+$comment$The parameters of several versions or snapshots, as checkout() gives those of one, with the name by which each was asked for. retrieval => 'reusable' decodes each stored value that they are made from once, however many of them need it, and keeps it only as long as it is needed; rows come in the order in which they follow from one another. planes and the other schemes: as for one.$comment$;
 
 CREATE FUNCTION delc.verify_archive(scope text DEFAULT NULL)
 RETURNS TABLE (parameter text, tensor_id bigint, problem text)

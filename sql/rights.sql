@@ -128,11 +128,20 @@ GRANT EXECUTE ON FUNCTION
     delc.revoke_dataset
 TO delc_trainer;
 
+-- What the functions of delc alone use.
+REVOKE EXECUTE ON FUNCTION
+    delc.fetch_stored,
+    delc.restore_numbers,
+    delc.restore_numbers_final,
+    delc.restore_numbers_step
+FROM delc_user;
+
 -- The archive, and parameters out of it.
 REVOKE EXECUTE ON FUNCTION
     delc.archive,
     delc.archive_report,
     delc.checkout,
+    delc.checkout_several,
     delc.restored_tensor,
     delc.round_snapshots,
     delc.unchecked_tensor,
@@ -142,6 +151,7 @@ GRANT EXECUTE ON FUNCTION
     delc.archive,
     delc.archive_report,
     delc.checkout,
+    delc.checkout_several,
     delc.restored_tensor,
     delc.round_snapshots,
     delc.unchecked_tensor,

@@ -430,6 +430,24 @@ CREATE FUNCTION delc.encoded(value delc.tensor) RETURNS bytea
 COMMENT ON FUNCTION delc.encoded(delc.tensor) IS
 'A tensor or a delta as the bytes that are stored of it.';
 
+CREATE FUNCTION delc.fetch_stored(set integer, value delc.tensor, planes integer) RETURNS integer
+    AS 'MODULE_PATHNAME', 'delc_fetch_stored' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION delc.fetch_stored(integer, delc.tensor, integer) IS
+'For the functions of delc: fetches of a stored value what its first planes need (NULL: all) into a set of the session, where it is decoded from; its place there.';
+
+CREATE FUNCTION delc.restore_numbers_step(internal, integer, delc.tensor, integer) RETURNS internal
+    AS 'MODULE_PATHNAME', 'delc_restore_numbers_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION delc.restore_numbers_step(internal, integer, delc.tensor, integer) IS 'Transition of restore_numbers.';
+CREATE FUNCTION delc.restore_numbers_final(internal) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'delc_restore_numbers_final' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION delc.restore_numbers_final(internal) IS 'Result of restore_numbers.';
+CREATE AGGREGATE delc.restore_numbers(integer, delc.tensor, integer) (
+    SFUNC = delc.restore_numbers_step, STYPE = internal, FINALFUNC = delc.restore_numbers_final,
+    FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
+);
+COMMENT ON AGGREGATE delc.restore_numbers(integer, delc.tensor, integer) IS
+'For the functions of delc: like restore(value, planes), into a set of the session, from which Python takes the numbers without a copy; how many values the chain has.';
+
 CREATE FUNCTION delc.tensor_restore_step(internal, delc.tensor) RETURNS internal
     AS 'MODULE_PATHNAME', 'delc_tensor_restore_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION delc.tensor_restore_step(internal, delc.tensor) IS 'Transition of restore(tensor).';

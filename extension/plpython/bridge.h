@@ -13,6 +13,7 @@
 #include "fmgr.h"
 
 #include "crc32c.h"
+#include "fetched.h"
 #include "pack.h"
 #include "plpython.h"
 #include "tensor.h"
@@ -21,6 +22,8 @@
 extern PyTypeObject *buffer_type(void);
 extern PyObject *buffer_from_packed(PackBuffer *buffer, Size size);
 extern PyObject *buffer_of_size(Size size, void **data);
+extern PyObject *buffer_of_memory(void *memory, void *data, Size size);
+extern PyObject *buffer_of_context(MemoryContext context, void *data, Size size);
 
 /* library.c: functions of delc.so */
 typedef struct DelcLibrary
@@ -28,9 +31,10 @@ typedef struct DelcLibrary
 	DelcTensorEncode tensor_encode;
 	DelcTensorReadHeader tensor_header;
 	DelcTensorDecode tensor_decode;
-	DelcStoredHeader stored_header;
-	DelcRestoreStored restore_stored;
 	DelcCrc32cAdd crc32c_add;
+	DelcFetchedOpen fetched_open;
+	DelcFetchedFind fetched_find;
+	DelcFetchedClose fetched_close;
 	DelcDtypeName dtype_name;
 	DelcDtypeLookup dtype_lookup;
 	DelcDtypeSize dtype_size;
@@ -66,7 +70,10 @@ extern PyObject *row_buffers(PyObject *self, PyObject *arguments);
 extern PyObject *row_problems(PyObject *self, PyObject *arguments);
 
 /* restore.c */
-extern PyObject *restore(PyObject *self, PyObject *arguments);
+extern PyObject *fetched_open(PyObject *self, PyObject *arguments);
+extern PyObject *fetched_close(PyObject *self, PyObject *arguments);
+extern PyObject *restore_fetched(PyObject *self, PyObject *arguments);
+extern PyObject *take_numbers(PyObject *self, PyObject *arguments);
 
 /* checksum.c */
 extern PyObject *checksum(PyObject *self, PyObject *arguments);

@@ -1,14 +1,16 @@
 /*
  * buffer.c: dense numbers as a Python object with the buffer protocol.
  *
- * The memory is malloc'd or a packer's, never palloc'd: Python may keep a view
- * longer than any memory context lives. It is writable, because torch warns of
+ * The memory is malloc'd, a packer's, or in a memory context of its own, never in
+ * another: Python may keep a view longer than that lives. It is writable, because torch warns of
  * read-only memory; whoever holds it owns it.
  */
 #include "bridge.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
+
+#include "utils/memutils.h"
 
 /* From this size on, memory is asked for in large pages: the kernel's work for each of 4 KiB takes longer than decoding. */
 #define LARGE_BUFFER ((Size) 4 << 20)
@@ -17,7 +19,9 @@
 typedef struct DenseBuffer
 {
 	PyObject_HEAD
-	PackBuffer *packed;			/* or NULL, and data is malloc'd */
+	PackBuffer *packed;			/* that data is part of, or NULL */
+	MemoryContext context;		/* that data is all of, or NULL */
+	void	   *memory;			/* malloc'd, with data in it, or NULL */
 	void	   *data;
 	Py_ssize_t	size;
 } DenseBuffer;
@@ -30,8 +34,9 @@ buffer_dealloc(PyObject *self)
 
 	if (buffer->packed != NULL)
 		delc_library.buffer_release(buffer->packed);
-	else
-		free(buffer->data);
+	if (buffer->context != NULL)
+		MemoryContextDelete(buffer->context);
+	free(buffer->memory);
 	type->tp_free(self);
 	Py_DECREF(type);
 }
@@ -115,7 +120,7 @@ buffer_of_size(Size size, void **data)
 
 	if (buffer == NULL)
 		return NULL;
-	buffer->data = fresh_memory(size);
+	buffer->data = buffer->memory = fresh_memory(size);
 	buffer->size = size;
 	if (buffer->data == NULL)
 	{
@@ -123,5 +128,39 @@ buffer_of_size(Size size, void **data)
 		return PyErr_NoMemory();
 	}
 	*data = buffer->data;
+	return (PyObject *) buffer;
+}
+
+/* Memory that was malloc'd, which becomes the buffer's, or is freed where there is none: data in it. */
+PyObject *
+buffer_of_memory(void *memory, void *data, Size size)
+{
+	DenseBuffer *buffer = new_buffer();
+
+	if (buffer == NULL)
+	{
+		free(memory);
+		return NULL;
+	}
+	buffer->memory = memory;
+	buffer->data = data;
+	buffer->size = size;
+	return (PyObject *) buffer;
+}
+
+/* A memory context of long life, which becomes the buffer's, or is deleted: data in it. */
+PyObject *
+buffer_of_context(MemoryContext context, void *data, Size size)
+{
+	DenseBuffer *buffer = new_buffer();
+
+	if (buffer == NULL)
+	{
+		MemoryContextDelete(context);
+		return NULL;
+	}
+	buffer->context = context;
+	buffer->data = data;
+	buffer->size = size;
 	return (PyObject *) buffer;
 }

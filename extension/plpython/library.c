@@ -18,9 +18,10 @@ resolve_library(void)
 		return;
 	RESOLVE(tensor_header, "delc_tensor_header");
 	RESOLVE(tensor_decode, "delc_tensor_decode");
-	RESOLVE(stored_header, "delc_stored_header");
-	RESOLVE(restore_stored, "delc_restore_stored");
 	RESOLVE(crc32c_add, "delc_crc32c_add");
+	RESOLVE(fetched_open, "delc_fetched_open");
+	RESOLVE(fetched_find, "delc_fetched_find");
+	RESOLVE(fetched_close, "delc_fetched_close");
 	RESOLVE(dtype_name, "delc_dtype_name");
 	RESOLVE(dtype_lookup, "delc_dtype_lookup");
 	RESOLVE(dtype_size, "delc_dtype_size");

@@ -1,16 +1,13 @@
 /*
- * restore.c: a chain of stored tensors and deltas as dense numbers.
+ * restore.c: fetched chains of stored values as dense numbers that Python owns.
+ *
+ * Nothing here throws an error of PostgreSQL over Python's frames: what could is caught.
  */
 #include "bridge.h"
 
-#include "utils/memutils.h"
+#include "restore_jobs.h"
 
-typedef struct Chain
-{
-	int			count;
-	const char **bytes;			/* those of Python's objects, which the caller holds */
-	int64	   *lengths;
-} Chain;
+#include <stdlib.h>
 
 /* Turns the PostgreSQL error that was caught into a Python exception. */
 static void
@@ -21,51 +18,59 @@ error_to_python(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	FlushErrorState();
-	if (error->detail != NULL)
-		PyErr_Format(PyExc_ValueError, "%s (%s)", error->message, error->detail);
-	else
-		PyErr_SetString(PyExc_ValueError, error->message);
+	PyErr_SetString(PyExc_ValueError, error->message);
 	FreeErrorData(error);
 }
 
-/* False with a Python exception. */
-static bool
-read_header(const Chain *chain, DelcTensorHeader *header)
+/* fetched_open() → handle */
+PyObject *
+fetched_open(PyObject *self, PyObject *arguments)
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile bool read = true;
+	volatile int handle = 0;
 
 	PG_TRY();
 	{
-		delc_library.stored_header(chain->bytes[chain->count - 1],
-								   chain->lengths[chain->count - 1], header);
+		handle = delc_library.fetched_open()->handle;
 	}
 	PG_CATCH();
 	{
 		error_to_python(context);
-		read = false;
 	}
 	PG_END_TRY();
-	return read;
+	return handle == 0 ? NULL : PyLong_FromLong(handle);
 }
 
-/* 1 when done, 0 when an interrupt is waiting, -1 with a Python exception. */
-static int
-read_numbers(const Chain *chain, int planes, void *data)
+/* NULL with a Python exception. */
+static FetchedSet *
+find_set(int handle)
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile int done = -1;
+	FetchedSet *volatile set = NULL;
 
 	PG_TRY();
 	{
-		done = delc_library.restore_stored(chain->count, chain->bytes, chain->lengths, planes, data);
+		set = delc_library.fetched_find(handle);
 	}
 	PG_CATCH();
 	{
 		error_to_python(context);
 	}
 	PG_END_TRY();
-	return done;
+	return set;
+}
+
+/* fetched_close(handle) */
+PyObject *
+fetched_close(PyObject *self, PyObject *arguments)
+{
+	FetchedSet *set;
+	int			handle;
+
+	if (!PyArg_ParseTuple(arguments, "i", &handle) || (set = find_set(handle)) == NULL)
+		return NULL;
+	delc_library.fetched_close(set, false);
+	Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -78,75 +83,207 @@ shape_to_python(const DelcTensorHeader *header)
 	return shape;
 }
 
-static PyObject *
-restored(const Chain *chain, int planes)
-{
-	DelcTensorHeader header;
-	PyObject   *buffer;
-	void	   *data;
-	int			done;
+/* ---- jobs ---- */
 
-	if (!read_header(chain, &header))
-		return NULL;
-	buffer = buffer_of_size(header.raw_bytes, &data);
-	if (buffer == NULL)
-		return NULL;
-	done = read_numbers(chain, planes, data);
-	if (done == 1)
-		return Py_BuildValue("(NsN)", buffer, delc_library.dtype_name(header.dtype),
-							 shape_to_python(&header));
-	Py_DECREF(buffer);
-	if (done < 0)
-		return NULL;
-	Py_RETURN_NONE;
+typedef struct Jobs
+{
+	int			count;
+	RestoreJob *jobs;
+	FetchedValue *values;		/* those of all jobs, in order */
+	Py_buffer  *bases;			/* two for each job */
+} Jobs;
+
+static void
+release_jobs(Jobs *jobs)
+{
+	for (int i = 0; jobs->jobs != NULL && i < jobs->count; i++)
+		free(jobs->jobs[i].memory);
+	for (int i = 0; jobs->bases != NULL && i < 2 * jobs->count; i++)
+	{
+		if (jobs->bases[i].obj != NULL)
+			PyBuffer_Release(&jobs->bases[i]);
+	}
+	PyMem_Free(jobs->jobs);
+	PyMem_Free(jobs->values);
+	PyMem_Free(jobs->bases);
 }
 
-/* The bytes objects of a tuple; false with a Python exception. */
 static bool
-collect(PyObject *values, Chain *chain)
+take_base(PyObject *object, Py_buffer *base)
 {
-	for (int i = 0; i < chain->count; i++)
-	{
-		char	   *bytes;
-		Py_ssize_t	length;
+	return object == Py_None || PyObject_GetBuffer(object, base, PyBUF_SIMPLE) == 0;
+}
 
-		if (PyBytes_AsStringAndSize(PyTuple_GET_ITEM(values, i), &bytes, &length) != 0)
+/* One job of Python's: (places of its values, planes, planes to keep, base, grandbase). */
+static bool
+take_job(PyObject *given, const FetchedSet *set, RestoreJob *job, FetchedValue *values, Py_buffer *bases)
+{
+	PyObject   *places;
+	PyObject   *base;
+	PyObject   *grandbase;
+
+	if (!PyArg_ParseTuple(given, "O!iiOO", &PyTuple_Type, &places, &job->planes, &job->keep, &base, &grandbase) ||
+		!take_base(base, &bases[0]) || !take_base(grandbase, &bases[1]))
+		return false;
+	job->count = (int) PyTuple_GET_SIZE(places);
+	job->values = values;
+	job->base = bases[0].buf;
+	job->base_bytes = bases[0].len;
+	job->grandbase = bases[1].buf;
+	for (int i = 0; i < job->count; i++)
+	{
+		long		place = PyLong_AsLong(PyTuple_GET_ITEM(places, i));
+
+		if (place < 0 || place >= set->count)
+		{
+			PyErr_Format(PyExc_ValueError, "set %d has no value %ld", set->handle, place);
 			return false;
-		chain->bytes[i] = bytes;
-		chain->lengths[i] = length;
+		}
+		values[i] = set->values[place];
+	}
+	if (job->count > 0 && (job->grandbase == NULL || bases[1].len == bases[0].len))
+		return true;
+	PyErr_SetString(PyExc_ValueError, "a chain has at least one value, and bases of one size");
+	return false;
+}
+
+static bool
+count_values(PyObject *given, Jobs *jobs, Py_ssize_t *values)
+{
+	*values = 0;
+	for (int i = 0; i < jobs->count; i++)
+	{
+		PyObject   *job = PyTuple_GET_ITEM(given, i);
+
+		if (!PyTuple_Check(job) || PyTuple_GET_SIZE(job) < 1 || !PyTuple_Check(PyTuple_GET_ITEM(job, 0)))
+		{
+			PyErr_SetString(PyExc_TypeError, "a job is a tuple that begins with a tuple of places");
+			return false;
+		}
+		*values += PyTuple_GET_SIZE(PyTuple_GET_ITEM(job, 0));
 	}
 	return true;
 }
 
+/* False with a Python exception. */
+static bool
+take_jobs(PyObject *given, const FetchedSet *set, Jobs *jobs)
+{
+	Py_ssize_t	values;
+	Py_ssize_t	taken = 0;
+
+	jobs->count = (int) PyTuple_GET_SIZE(given);
+	if (!count_values(given, jobs, &values))
+		return false;
+	jobs->jobs = PyMem_Calloc(Max(jobs->count, 1), sizeof(RestoreJob));
+	jobs->values = PyMem_Calloc(Max(values, 1), sizeof(FetchedValue));
+	jobs->bases = PyMem_Calloc(Max(2 * jobs->count, 1), sizeof(Py_buffer));
+	if (jobs->jobs == NULL || jobs->values == NULL || jobs->bases == NULL)
+	{
+		PyErr_NoMemory();
+		return false;
+	}
+	for (int i = 0; i < jobs->count; i++)
+	{
+		if (!take_job(PyTuple_GET_ITEM(given, i), set, &jobs->jobs[i], jobs->values + taken, jobs->bases + 2 * i))
+			return false;
+		taken += jobs->jobs[i].count;
+	}
+	return true;
+}
+
+/* What a job led to: (buffer, dtype, shape, checksum), or what was wrong. */
+static PyObject *
+result_of(RestoreJob *job)
+{
+	PyObject   *buffer;
+	void	   *memory = job->memory;
+
+	if (job->failed && job->detail[0] != '\0')
+		return PyUnicode_FromFormat("%s (%s)", job->message, job->detail);
+	if (job->failed)
+		return PyUnicode_FromString(job->message);
+	job->memory = NULL;
+	buffer = buffer_of_memory(memory, job->numbers, job->header.raw_bytes);
+	if (buffer == NULL)
+		return NULL;
+	return Py_BuildValue("(NsNk)", buffer, delc_library.dtype_name(job->header.dtype),
+						 shape_to_python(&job->header), (unsigned long) job->checksum);
+}
+
+/* A list by job, or None when an interrupt is waiting. */
+static PyObject *
+results_of(Jobs *jobs)
+{
+	PyObject   *results;
+
+	for (int i = 0; i < jobs->count; i++)
+	{
+		if (!jobs->jobs[i].done && !jobs->jobs[i].failed)
+			Py_RETURN_NONE;
+	}
+	results = PyList_New(jobs->count);
+	for (int i = 0; results != NULL && i < jobs->count; i++)
+	{
+		PyObject   *result = result_of(&jobs->jobs[i]);
+
+		if (result == NULL)
+			Py_CLEAR(results);
+		else
+			PyList_SET_ITEM(results, i, result);
+	}
+	return results;
+}
+
 /*
- * restore(values, planes) → (buffer, dtype, shape), or None when an interrupt is waiting
+ * restore_fetched(handle, jobs, threads) → list, or None when an interrupt is waiting
  *
- * values is a tuple of bytes as delc.encoded(tensor) gives them: one whole
- * value, and deltas each from what the one before leads to.
+ * A job is (places, planes, keep, base, grandbase): the places in the set of one whole
+ * value and of deltas each from what the one before leads to, or of deltas only, the first of which
+ * is from the numbers of base, and base from grandbase; how many planes to decode, and how
+ * many of what was decoded to keep (0: all).
  */
 PyObject *
-restore(PyObject *self, PyObject *arguments)
+restore_fetched(PyObject *self, PyObject *arguments)
 {
-	Chain		chain = {0};
-	PyObject   *values;
-	PyObject   *result = NULL;
-	int			planes;
+	Jobs		jobs = {0};
+	FetchedSet *set;
+	PyObject   *given;
+	PyObject   *results = NULL;
+	int			handle;
+	int			threads;
 
-	if (!PyArg_ParseTuple(arguments, "O!i", &PyTuple_Type, &values, &planes))
+	if (!PyArg_ParseTuple(arguments, "iO!i", &handle, &PyTuple_Type, &given, &threads) ||
+		(set = find_set(handle)) == NULL)
 		return NULL;
-	chain.count = (int) PyTuple_GET_SIZE(values);
-	if (chain.count == 0)
+	if (take_jobs(given, set, &jobs))
 	{
-		PyErr_SetString(PyExc_ValueError, "a chain has at least one value");
-		return NULL;
+		restore_jobs(jobs.jobs, jobs.count, threads);
+		results = results_of(&jobs);
 	}
-	chain.bytes = PyMem_Calloc(chain.count, sizeof(char *));
-	chain.lengths = PyMem_Calloc(chain.count, sizeof(int64));
-	if (chain.bytes == NULL || chain.lengths == NULL)
-		PyErr_NoMemory();
-	else if (collect(values, &chain))
-		result = restored(&chain, planes);
-	PyMem_Free(chain.bytes);
-	PyMem_Free(chain.lengths);
-	return result;
+	release_jobs(&jobs);
+	return results;
+}
+
+/* take_numbers(handle, planes to keep) → (buffer, dtype, shape) */
+PyObject *
+take_numbers(PyObject *self, PyObject *arguments)
+{
+	FetchedSet *set;
+	DelcTensorHeader header;
+	PyObject   *buffer;
+	int			handle;
+	int			keep;
+
+	if (!PyArg_ParseTuple(arguments, "ii", &handle, &keep) || (set = find_set(handle)) == NULL)
+		return NULL;
+	if (!set->restored)
+		return PyErr_Format(PyExc_ValueError, "nothing was restored into set %d", handle);
+	header = set->header;
+	keep_planes(&header, set->numbers, keep);
+	delc_library.fetched_close(set, true);
+	buffer = buffer_of_context(set->context, set->numbers, header.raw_bytes);
+	if (buffer == NULL)
+		return NULL;
+	return Py_BuildValue("(NsN)", buffer, delc_library.dtype_name(header.dtype), shape_to_python(&header));
 }

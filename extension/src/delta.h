@@ -313,6 +313,8 @@ typedef struct StoredValue
 extern StoredValue delc_stored_datum(Datum value);
 extern void delc_chain_start(DeltaChain *chain, MemoryContext context, int planes);
 extern void delc_chain_begin(DeltaChain *chain, Datum whole);
+extern void delc_chain_begin_bytes(DeltaChain *chain, const char *bytes, int64 total);
+extern int	delc_planes_of_bytes(const TensorLayout *layout, int bytes);
 extern void delc_chain_add(DeltaChain *chain, const StoredValue *delta);
 extern void delc_chain_drop_previous(DeltaChain *chain);
 

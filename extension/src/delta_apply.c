@@ -222,8 +222,8 @@ delc_chain_start(DeltaChain *chain, MemoryContext context, int planes)
 }
 
 /* How many planes of a value hold the first bytes of its numbers: there are more if they are halved. */
-static int
-planes_of_bytes(const TensorLayout *layout, int bytes)
+int
+delc_planes_of_bytes(const TensorLayout *layout, int bytes)
 {
 	int			bits = 0;
 	int			planes = 0;
@@ -233,21 +233,42 @@ planes_of_bytes(const TensorLayout *layout, int bytes)
 	return planes;
 }
 
+/* Room for the value that a chain begins with; how many of its planes are wanted, 0 for all. */
+static int
+begin(DeltaChain *chain, const TensorLayout *layout)
+{
+	chain->header = layout->header;
+	if (chain->planes >= chain->header.item_size)
+		chain->planes = 0;
+	chain->numbers = MemoryContextAlloc(chain->context, Max(chain->header.raw_bytes, 1));
+	chain->values = 1;
+	return chain->planes == 0 ? 0 : delc_planes_of_bytes(layout, chain->planes);
+}
+
 /* The value that a chain begins with. */
 void
 delc_chain_begin(DeltaChain *chain, Datum whole)
 {
 	TensorLayout layout;
+	int			planes;
 
 	delc_layout_read(whole, &layout);
-	chain->header = layout.header;
-	if (chain->planes >= chain->header.item_size)
-		chain->planes = 0;
-	chain->numbers = MemoryContextAlloc(chain->context, Max(chain->header.raw_bytes, 1));
-	delc_tensor_decode(whole, chain->planes == 0 ? 0 : planes_of_bytes(&layout, chain->planes),
-					   chain->numbers);
+	planes = begin(chain, &layout);
+	delc_tensor_decode(whole, planes, chain->numbers);
 	chain->crc = delc_crc32c(chain->numbers, chain->header.raw_bytes);
-	chain->values = 1;
+}
+
+/* The same in memory, of which no more need be there than the planes wanted; total is the size of all of it. */
+void
+delc_chain_begin_bytes(DeltaChain *chain, const char *bytes, int64 total)
+{
+	TensorLayout layout;
+	int			planes;
+
+	delc_layout_parse(&layout, bytes, total, ERRCODE_DATA_CORRUPTED);
+	planes = begin(chain, &layout);
+	delc_bytes_decode(bytes, total, planes, chain->numbers);
+	chain->crc = delc_crc32c(chain->numbers, chain->header.raw_bytes);
 }
 
 void

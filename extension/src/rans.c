@@ -678,7 +678,8 @@ static bool word_of_lane_known = false;
 static void
 know_word_of_lane(void)
 {
-	if (word_of_lane_known)
+	/* several threads may come here: they write the same */
+	if (__atomic_load_n(&word_of_lane_known, __ATOMIC_ACQUIRE))
 		return;
 	for (int set = 0; set < 256; set++)
 	{
@@ -687,7 +688,7 @@ know_word_of_lane(void)
 		for (int lane = 0; lane < 8; lane++)
 			word_of_lane[set][lane] = set >> lane & 1 ? word++ : 0;
 	}
-	word_of_lane_known = true;
+	__atomic_store_n(&word_of_lane_known, true, __ATOMIC_RELEASE);
 }
 
 #define AVX2 __attribute__((target("avx2,popcnt")))

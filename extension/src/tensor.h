@@ -102,19 +102,6 @@ typedef void (*DelcTensorPack) (Datum value, int target_dtype, void *out,
 extern PGDLLEXPORT void delc_tensor_pack(Datum value, int target_dtype,
 										 void *out, int64 expected_elements);
 
-/*
- * Chains of stored values as bytes (delta.h): the header of one, and the numbers
- * that the last of them leads to.  planes as above.  Interrupts are not
- * handled: false says that one is waiting.
- */
-typedef void (*DelcStoredHeader) (const char *bytes, int64 length, DelcTensorHeader *out);
-extern PGDLLEXPORT void delc_stored_header(const char *bytes, int64 length,
-										   DelcTensorHeader *out);
-typedef bool (*DelcRestoreStored) (int count, const char *const *bytes, const int64 *lengths,
-								   int planes, void *dense_out);
-extern PGDLLEXPORT bool delc_restore_stored(int count, const char *const *bytes,
-											const int64 *lengths, int planes, void *dense_out);
-
 /* "float32" and so on; NULL for a number that is no dtype. */
 typedef const char *(*DelcDtypeName) (int dtype);
 extern PGDLLEXPORT const char *delc_dtype_name(int dtype);

@@ -196,6 +196,7 @@ typedef struct TensorReader
 } TensorReader;
 
 extern void delc_reader_open(TensorReader *reader, Datum value, int planes);
+extern void delc_bytes_decode(const char *bytes, int64 total, int planes, void *dense_out);
 extern void delc_reader_check(const struct varlena *value, int sqlstate,
 							  void (*check) (const char *dense, int64 start, int64 elements));
 extern void delc_reader_read(const TensorReader *reader, int64 start,

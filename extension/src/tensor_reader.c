@@ -195,6 +195,24 @@ delc_tensor_decode(Datum value, int planes, void *dense_out)
 }
 
 /*
+ * The same for a value in memory, of which no more need be there than the planes asked for.  total is
+ * the size of all of it.
+ */
+void
+delc_bytes_decode(const char *bytes, int64 total, int planes, void *dense_out)
+{
+	TensorReader reader;
+
+	reader.bytes = bytes;
+	reader.detoasted = NULL;
+	delc_layout_parse(&reader.layout, bytes, total, ERRCODE_DATA_CORRUPTED);
+	open_planes(&reader, planes <= 0 ? reader.layout.planes : Min(planes, reader.layout.planes),
+				ERRCODE_DATA_CORRUPTED);
+	delc_reader_read(&reader, 0, reader.layout.header.elements, dense_out);
+	delc_reader_close(&reader);
+}
+
+/*
  * Read all of a value that is inline, with sqlstate for damage; check, where
  * there is one, sees the numbers block by block.
  */

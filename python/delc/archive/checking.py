@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from delc.archive import scope
-from delc.models import stored_tensors
+from delc.models import reading
 from delc.models.stored_tensors import StoredTensor
 from delc.server import interrupts, progress, queries
 from delc.server.errors import DamagedData
@@ -28,11 +28,10 @@ def verify(text: str | None) -> Iterator[dict[str, Any]]:
 
 def _problem(tensor: dict[str, Any]) -> str | None:
     stored = StoredTensor(*(tensor[name] for name in ("id", "dtype", "elements", "checksum", "hops")))
-    with queries.as_owner():
-        try:
-            stored_tensors.read(stored)
-        except DamagedData as error:
-            return error.detail
+    try:
+        reading.read(stored)
+    except DamagedData as error:
+        return error.detail
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 from delc.archive import archiving, budgets, checking, rounding
+from delc.archive import checkout as retrieved
 from delc.archive import round_snapshots as rounded
 from delc.archive.archiving import Order
 from delc.archive.planning import Scheme
@@ -17,6 +18,8 @@ from delc.server.errors import InvalidParameter, unknown
 METHODS = ("sub", "planes", "xor")
 
 verify_archive = checking.verify
+checkout = retrieved.checkout
+checkout_several = retrieved.checkout_several
 
 
 def archive(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,22 +29,33 @@ _PREFIX = "pgsql_tmp_delc_"
 _CHECKSUM = struct.Struct("<q")
 
 
-def shared(parts: Sequence[StoredTensor], read: Callable[[StoredTensor], torch.Tensor]) -> torch.Tensor:
-    """The numbers of tensors, one after the other and flat, from the file that all sessions share; where it is missing
-    it is made of what ``read`` gives for each. Writing to them changes the session's own copy alone.
+def find(parts: Sequence[StoredTensor]) -> torch.Tensor | None:
+    """The numbers of tensors, one after the other and flat, from the file that all sessions share, if there is one.
+    Writing to them changes the session's own copy alone.
     """
+    return _map(_path(parts), parts) if _is_shared(parts, settings.cache_size_bytes()) else None
+
+
+def add(parts: Sequence[StoredTensor], numbers: torch.Tensor) -> torch.Tensor:
+    """The same where there was no file: it is made of ``numbers``, which are given back where they are not to be
+    shared.
+    """
+    flat = numbers.reshape(-1)
     limit = settings.cache_size_bytes()
-    size = sum(part.bytes for part in parts)
-    if not LEAST_BYTES <= size <= limit:
-        return _joined([read(part) for part in parts])
+    if not _is_shared(parts, limit):
+        return flat
     path = _path(parts)
-    found = _map(path, parts)
-    if found is not None:
-        return found
-    _make_room(limit - size)
-    if _write(path, parts, read):
-        found = _map(path, parts)
-    return _joined([read(part) for part in parts]) if found is None else found
+    _make_room(limit - _bytes(parts))
+    found = _map(path, parts) if _write(path, parts, flat) else None
+    return flat if found is None else found
+
+
+def _is_shared(parts: Sequence[StoredTensor], limit: int) -> bool:
+    return LEAST_BYTES <= _bytes(parts) <= limit
+
+
+def _bytes(parts: Sequence[StoredTensor]) -> int:
+    return sum(part.bytes for part in parts)
 
 
 def holds(parts: Sequence[StoredTensor]) -> bool:
@@ -60,7 +71,7 @@ def _path(parts: Sequence[StoredTensor]) -> Path:
 
 def _map(path: Path, parts: Sequence[StoredTensor]) -> torch.Tensor | None:
     """The numbers in the file; None where it is missing, holds others, or is damaged."""
-    size = sum(part.bytes for part in parts)
+    size = _bytes(parts)
     expected = _trailer(parts)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -81,13 +92,12 @@ def _map(path: Path, parts: Sequence[StoredTensor]) -> torch.Tensor | None:
     return numbers if _CHECKSUM.pack(tensors.checksum(numbers)) == trailer[len(expected) :] else None
 
 
-def _write(path: Path, parts: Sequence[StoredTensor], read: Callable[[StoredTensor], torch.Tensor]) -> bool:
+def _write(path: Path, parts: Sequence[StoredTensor], numbers: torch.Tensor) -> bool:
     """Makes the file, all of it or nothing; False, with a warning, where the disk does not take it."""
     _FOLDER.mkdir(mode=0o700, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            numbers = _joined([read(part) for part in parts])
             file.write(numbers.contiguous().view(torch.uint8).numpy().data)
             file.write(_trailer(parts) + _CHECKSUM.pack(tensors.checksum(numbers)))
         unfinished.rename(path)
@@ -104,10 +114,6 @@ def _trailer(parts: Sequence[StoredTensor]) -> bytes:
     together comes last.
     """
     return b"".join(struct.pack("<qq", part.checksum, part.elements) for part in parts)
-
-
-def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:
-    return tensors[0].reshape(-1) if len(tensors) == 1 else torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def _make_room(most_bytes: int) -> None:

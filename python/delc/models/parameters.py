@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import plpy
 import torch
 
-from delc.models import cache, stored_tensors
+from delc.models import cache, reading
 from delc.models.stored_tensors import StoredTensor
 from delc.server import interrupts, queries
 from delc.server.errors import Conflict, DamagedData
@@ -25,6 +25,17 @@ Array = npt.NDArray[np.generic]
 
 CHUNK_BYTES = 64 * 1024 * 1024
 """Largest part of a parameter that is stored as one datum."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a snapshot, as it is stored."""
+
+    snapshot_id: int
+    name: str
+    shape: tuple[int, ...]
+    is_learnable: bool
+    chunks: list[StoredTensor]
 
 
 def save(
@@ -72,16 +83,14 @@ def use_checkpoint(version_id: int, epoch: int) -> bool:
         return queries.execute(_USE_CHECKPOINT, version_id, queries.typed(epoch, "integer")) > 0
 
 
-def load(snapshot_id: int, planes: int | None = None) -> dict[str, torch.Tensor]:
+def load(snapshot_id: int, planes: int | None = None, *, together: bool = True) -> dict[str, torch.Tensor]:
     """The parameters of a snapshot, by name, on memory of their own; ``planes`` reads the leading ones alone.
-    ``DamagedData`` names the parameter that is not as it was stored.
+    ``together``: several at a time, in several threads. ``DamagedData`` names the parameter that is not as it was
+    stored.
     """
-    state: dict[str, torch.Tensor] = {}
-    with queries.as_owner():
-        for name, shape, stored in _stored(snapshot_id):
-            parts = [_read(snapshot_id, name, part, planes) for part in stored]
-            state[name] = joined(parts, shape)
-    return state
+    found = find(snapshot_id)
+    chunks = iter(read_chunks(found, planes, together=together))
+    return {parameter.name: _joined(parameter, chunks) for parameter in found}
 
 
 def load_shared(snapshot_id: int, read_ids: set[int] | None = None) -> dict[str, torch.Tensor]:
@@ -89,51 +98,60 @@ def load_shared(snapshot_id: int, read_ids: set[int] | None = None) -> dict[str,
     changing. Errors as of ``load``. ``read_ids`` takes the ids of the tensors that were read from the relations because
     that memory did not have them.
     """
-    state: dict[str, torch.Tensor] = {}
-    with queries.as_owner():
-        for name, shape, stored in _stored(snapshot_id):
-            state[name] = cache.shared(stored, partial(_noted, snapshot_id, name, read_ids)).reshape(shape)
-    return state
+    found = find(snapshot_id)
+    state = {parameter.name: cache.find(parameter.chunks) for parameter in found}
+    missing = [parameter for parameter in found if state[parameter.name] is None]
+    chunks = iter(read_chunks(missing, together=True))
+    if read_ids is not None:
+        read_ids.update(chunk.id for parameter in missing for chunk in parameter.chunks)
+    for parameter in missing:
+        state[parameter.name] = cache.add(parameter.chunks, _joined(parameter, chunks))
+    return {
+        parameter.name: numbers.reshape(parameter.shape)
+        for parameter in found
+        if (numbers := state[parameter.name]) is not None
+    }
 
 
 def in_shared_memory(snapshot_id: int) -> bool:
     """Whether all larger parameters of a snapshot are on memory that all sessions share, and there are any."""
-    with queries.as_owner():
-        found = [parts for _, _, parts in _stored(snapshot_id)]
-        large = [parts for parts in found if sum(part.bytes for part in parts) >= cache.LEAST_BYTES]
-        return bool(large) and all(cache.holds(parts) for parts in large)
-
-
-def _noted(snapshot_id: int, name: str, read_ids: set[int] | None, stored: StoredTensor) -> torch.Tensor:
-    if read_ids is not None:
-        read_ids.add(stored.id)
-    return _read(snapshot_id, name, stored)
+    large = [
+        parameter.chunks
+        for parameter in find(snapshot_id)
+        if sum(chunk.bytes for chunk in parameter.chunks) >= cache.LEAST_BYTES
+    ]
+    return bool(large) and all(cache.holds(chunks) for chunks in large)
 
 
 def load_one(snapshot_id: int, name: str) -> torch.Tensor:
-    """One parameter of a snapshot; it may lie on memory that must not be written. Errors as of ``load``."""
-    with queries.as_owner():
-        ((_, shape, stored),) = _stored(snapshot_id, name)
-        return joined([_read(snapshot_id, name, part) for part in stored], shape)
+    """One parameter of a snapshot. Errors as of ``load``."""
+    (found,) = find(snapshot_id, name)
+    return _joined(found, iter(read_chunks([found])))
 
 
-def _stored(
-    snapshot_id: int, parameter: str | None = None
-) -> Iterator[tuple[str, tuple[int, ...], list[StoredTensor]]]:
-    """Name, shape and stored chunks of each parameter, or of one."""
-    found = queries.rows(_STORED, snapshot_id, parameter)
-    for name, rows in groupby(found, key=itemgetter("name")):
-        interrupts.check()
-        chunks = list(rows)
-        parts = [StoredTensor(*(row[name] for name in _STORED_TENSOR)) for row in chunks]
-        yield name, tuple(chunks[0]["shape"]), parts
-
-
-def _read(snapshot_id: int, name: str, stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
+def read_chunks(
+    found: Sequence[Parameter], planes: int | None = None, *, together: bool = False
+) -> Iterator[torch.Tensor]:
+    """The chunks of parameters, one after the other. Errors as of ``load``."""
+    read = reading.read_each([chunk for parameter in found for chunk in parameter.chunks], planes, together=together)
     try:
-        return stored_tensors.read(stored, planes)
-    except DamagedData as error:
-        raise damaged(snapshot_id, name, error.detail) from None
+        for numbers in read:
+            interrupts.check()
+            yield numbers
+    except reading.DamagedTensor as error:
+        raise name_damage(found, error) from None
+
+
+def find(snapshot_id: int, name: str | None = None) -> list[Parameter]:
+    """All parameters of a snapshot, or one."""
+    with queries.as_owner():
+        rows = queries.rows(_STORED, snapshot_id, name)
+    found = []
+    for title, chunks in groupby(rows, key=itemgetter("name")):
+        same = list(chunks)
+        parts = [StoredTensor(*(row[column] for column in _STORED_TENSOR)) for row in same]
+        found.append(Parameter(snapshot_id, title, tuple(same[0]["shape"]), same[0]["learnable"], parts))
+    return found
 
 
 def damaged(snapshot_id: int, name: str, problem: str | None) -> DamagedData:
@@ -145,6 +163,25 @@ def damaged(snapshot_id: int, name: str, problem: str | None) -> DamagedData:
         detail=problem,
         hint="SELECT * FROM delc.verify_archive() finds all that are; restore them from a backup.",
     )
+def name_damage(found: Sequence[Parameter], error: reading.DamagedTensor) -> DamagedData:
+    """The same for the one, among these, whose tensor is damaged."""
+    for parameter in found:
+        if error.tensor_id in {chunk.id for chunk in parameter.chunks}:
+            return damaged(parameter.snapshot_id, parameter.name, error.detail)
+    return error
+
+
+def _joined(parameter: Parameter, chunks: Iterator[torch.Tensor]) -> torch.Tensor:
+    """The parameter that the next chunks make."""
+    if len(parameter.chunks) == 1:
+        return next(chunks).reshape(parameter.shape)
+    whole = torch.empty(parameter.shape, dtype=parameter.chunks[0].torch_dtype)
+    flat = whole.reshape(-1)
+    start = 0
+    for part in parameter.chunks:
+        flat[start : start + part.elements] = next(chunks).reshape(-1)
+        start += part.elements
+    return whole
 
 
 def names(snapshot_id: int) -> list[str]:
@@ -218,8 +255,8 @@ _PARAMETER_NAMES = """
 _STORED_TENSOR = ("id", "dtype", "elements", "checksum", "hops")
 
 _STORED = """
-    SELECT parameter.name, parameter.chunk, parameter.shape, stored.id, stored.dtype, stored.elements, stored.checksum,
-           stored.hops
+    SELECT parameter.name, parameter.chunk, parameter.shape, parameter.learnable,
+           stored.id, stored.dtype, stored.elements, stored.checksum, stored.hops
     FROM delc.snapshot_parameters AS parameter JOIN delc.stored_tensors AS stored ON stored.id = parameter.tensor_id
     WHERE parameter.snapshot_id = $1 AND ($2 IS NULL OR parameter.name = $2)
     ORDER BY parameter.name, parameter.chunk

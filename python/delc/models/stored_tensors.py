@@ -12,13 +12,12 @@ from typing import Any
 import plpy
 import torch
 
-from delc.server import interrupts, queries, tensors
-from delc.server.errors import Conflict, DamagedData, InvalidParameter
+from delc.server import interrupts, queries
+from delc.server.errors import Conflict
 
 DAMAGE = frozenset({"XX001", "XX002", "54000", "0A000", "42804"})
 """The SQLSTATEs, beside all of class 22, that decoders and PostgreSQL report damaged values with: where no more than an
 id is given, nothing else can be wrong."""
-
 
 
 @dataclass(frozen=True)
@@ -44,39 +43,10 @@ class StoredTensor:
         return found
 
 
-def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
-    """The numbers of a tensor, or of its first planes with zeros below. ``DamagedData`` where they are not those that
-    were stored, ``Conflict`` where it went since the catalog was read.
-    """
-    try:
-        value = _value(stored, planes)
-    except plpy.SPIError as error:
-        if not tells_damage(error):
-            raise
-        raise _damaged(stored, str(error)) from None
-    except InvalidParameter as error:
-        raise _damaged(stored, error.message) from None
-    if value is None:
-        raise Conflict(
-            f"stored tensor {stored.id} was dropped meanwhile",
-            hint="Another transaction dropped or archived what it belongs to: try again.",
-        )
-    numbers = torch.as_tensor(value)
-    if numbers.dtype is not stored.torch_dtype or numbers.numel() != stored.elements:
-        raise _damaged(stored, f"It has {numbers.numel()} numbers of {numbers.dtype} instead of {stored.elements}.")
-    if planes is None and (found := tensors.checksum(value)) != stored.checksum:
-        raise _damaged(stored, f"Its checksum is {found} instead of {stored.checksum}.")
-    return numbers
-
-
 def tells_damage(error: BaseException) -> bool:
     """Whether an error of reading stored values, of which no more than ids are given, says that one is damaged."""
     state = queries.sqlstate_of(error)
     return state in DAMAGE or state.startswith("22")
-
-
-def _damaged(stored: StoredTensor, problem: str) -> DamagedData:
-    return DamagedData(f"stored tensor {stored.id} is damaged", detail=problem)
 
 
 def take_turn() -> None:
@@ -86,21 +56,6 @@ def take_turn() -> None:
     what it sees of bases and chains is not what is there, and two such changes could make a circle.
     """
     queries.execute("UPDATE delc.storage_turn SET turns = turns + 1")
-
-
-def _value(stored: StoredTensor, planes: int | None) -> Any:
-    """The numbers, or those of the first planes, as the transform gives them; None where there is no such tensor."""
-    if stored.hops == 0:
-        if planes is None:
-            value = queries.value(_WHOLE, stored.id)
-        else:
-            value = queries.value(_WHOLE_PLANES, stored.id, queries.typed(planes, "integer"))
-        if value is not None:  # otherwise it became a difference since the catalog was read
-            return value
-    if planes is not None:
-        return queries.value(_CHAIN_PLANES, stored.id, queries.typed(planes, "integer"))
-    chain = queries.value(_CHAIN, stored.id)
-    return None if chain is None else tensors.restore(chain)
 
 
 def of_versions(version_ids: Iterable[int]) -> list[int]:
@@ -161,25 +116,6 @@ def _rebase(tensor_id: int, method: str, doomed: Any) -> None:
         queries.execute(_STORE_DIFFERENCE, tensor_id, base, method)
     queries.execute(_COUNT_HOPS, tensor_id)
 
-
-# What delc.restored_tensor() does, in statements that are planned once in a session.
-_WHOLE = "SELECT value FROM delc.stored_tensors WHERE id = $1 AND base_id IS NULL"
-
-_WHOLE_PLANES = "SELECT delc.planes(value, $2) FROM delc.stored_tensors WHERE id = $1 AND base_id IS NULL"
-
-_CHAIN = """
-    WITH RECURSIVE chain AS (
-        SELECT stored.value, stored.base_id, 0 AS hop, ARRAY[stored.id] AS path
-        FROM delc.stored_tensors AS stored WHERE stored.id = $1
-        UNION ALL
-        SELECT stored.value, stored.base_id, chain.hop - 1, chain.path || stored.id
-        FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.base_id
-        WHERE stored.id <> ALL (chain.path)
-    )
-    SELECT array_agg(delc.encoded(value) ORDER BY hop) FROM chain
-"""
-
-_CHAIN_PLANES = "SELECT delc.unchecked_tensor($1, $2)"
 
 _WAIT_FOR_COPIES = "SELECT FROM delc.stored_tensors WHERE id = ANY ($1) FOR UPDATE"
 

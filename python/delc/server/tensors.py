@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import _delc
 import numpy as np
 
-from delc.server import interrupts
 from delc.server.errors import InvalidParameter
 from delc.server.threads import signals_blocked
 
@@ -35,21 +33,6 @@ def from_buffer(buffer: Any, dtype: str, shape: tuple[int, ...]) -> Any:
     if 0 in shape:
         return torch.empty(shape, dtype=torch.bfloat16)
     return torch.frombuffer(buffer, dtype=torch.bfloat16).reshape(shape)
-
-
-def restore(values: Iterable[bytes], planes: int = 0) -> Any:
-    """The last tensor of a chain: a whole value and deltas from it in turn, as ``delc.encoded`` gives them. ``planes``
-    is how many bytes of each number to restore, most significant first; 0: all. Can be cancelled.
-    """
-    chain = tuple(values)
-    try:
-        restored = _delc.restore(chain, planes)
-    except ValueError as error:
-        raise InvalidParameter(str(error)) from error
-    if restored is None:
-        interrupts.check()
-        raise AssertionError("an interrupt was announced and did not come")
-    return from_buffer(*restored)
 
 
 def checksum(value: Any) -> int:

@@ -1,0 +1,49 @@
+/*
+ * restore_jobs.h: chains of stored values, decoded in threads.
+ */
+#ifndef DELC_RESTORE_JOBS_H
+#define DELC_RESTORE_JOBS_H
+
+#include <setjmp.h>
+
+#include "fetched.h"
+
+struct ThreadedBlock;
+
+typedef struct RestoreJob
+{
+	/* what is to be done */
+	int			count;			/* of values, in the order of the chain */
+	const FetchedValue *values;
+	int			planes;			/* to decode; 0: all */
+	int			keep;			/* planes of what was decoded; 0: all */
+	const char *base;			/* the numbers that all values are deltas from, or NULL */
+	int64		base_bytes;
+	const char *grandbase;		/* those that it is a delta from itself, or NULL */
+
+	/* what came of it */
+	bool		done;			/* if not: an interrupt is waiting, or failed */
+	bool		failed;
+	char		message[512];
+	char		detail[512];
+	DelcTensorHeader header;
+	uint32		checksum;		/* delc.checksum() of the numbers */
+	void	   *memory;			/* to be freed by the caller with free() */
+	char	   *numbers;		/* in it */
+
+	/* while it is under way */
+	struct ThreadedBlock *blocks;
+	jmp_buf		escape;
+} RestoreJob;
+
+/* Does all jobs, in at most so many threads, the caller's own among them. */
+extern void restore_jobs(RestoreJob *jobs, int count, int threads);
+
+/* Zeros in the bytes of numbers below the first planes (0: all are kept). */
+extern void keep_planes(const DelcTensorHeader *header, char *numbers, int planes);
+
+/* One job, in the caller's thread. */
+extern void threaded_run(RestoreJob *job, void (*work) (RestoreJob *job));
+extern void threaded_keep(RestoreJob *job, char *numbers);
+
+#endif							/* DELC_RESTORE_JOBS_H */

@@ -83,32 +83,57 @@ checksum_of(const DelcTensorHeader *header, const char *numbers)
 	return delc_crc32c_add(crc, numbers, header->raw_bytes) ^ 0xFFFFFFFF;
 }
 
+/* A value that is whole, for which no chain has to be watched. */
+static void
+decode_whole(DeltaChain *chain, const RestoreJob *job)
+{
+	const FetchedValue *value = &job->values[0];
+	TensorLayout layout;
+
+	delc_layout_parse(&layout, value->bytes, value->total, ERRCODE_DATA_CORRUPTED);
+	chain->header = layout.header;
+	chain->numbers = threaded_alloc(Max(layout.header.raw_bytes, 1));
+	delc_bytes_decode(value->bytes, value->total,
+					  chain->planes == 0 ? 0 : delc_planes_of_bytes(&layout, chain->planes), chain->numbers);
+}
+
+static void
+restore_chain(DeltaChain *chain, const RestoreJob *job)
+{
+	int			first = 0;
+
+	if (job->base != NULL)
+		continue_chain(chain, job);
+	else
+	{
+		delc_chain_begin_bytes(chain, job->values[0].bytes, job->values[0].total);
+		first = 1;
+	}
+	for (int i = first; i < job->count && !chain->interrupted; i++)
+	{
+		StoredValue delta = {0, job->values[i].bytes, job->values[i].total};
+
+		delc_chain_add(chain, &delta);
+	}
+}
+
 static void
 restore_one(RestoreJob *job)
 {
 	DeltaChain	chain;
-	int			first = 0;
 
 	delc_chain_start(&chain, NULL, job->planes);
 	chain.interruptible = false;
-	if (job->base != NULL)
-		continue_chain(&chain, job);
+	if (job->base == NULL && job->count == 1)
+		decode_whole(&chain, job);
 	else
-	{
-		delc_chain_begin_bytes(&chain, job->values[0].bytes, job->values[0].total);
-		first = 1;
-	}
-	for (int i = first; i < job->count && !chain.interrupted; i++)
-	{
-		StoredValue delta = {0, job->values[i].bytes, job->values[i].total};
-
-		delc_chain_add(&chain, &delta);
-	}
+		restore_chain(&chain, job);
 	if (chain.interrupted)
 		return;
+	if (job->planes == 0 && job->keep == 0)
+		job->checksum = checksum_of(&chain.header, chain.numbers);
 	keep_planes(&chain.header, chain.numbers, job->keep);
 	job->header = chain.header;
-	job->checksum = checksum_of(&chain.header, chain.numbers);
 	threaded_keep(job, chain.numbers);
 	job->done = true;
 }

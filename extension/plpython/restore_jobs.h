@@ -27,7 +27,7 @@ typedef struct RestoreJob
 	char		message[512];
 	char		detail[512];
 	DelcTensorHeader header;
-	uint32		checksum;		/* delc.checksum() of the numbers */
+	uint32		checksum;		/* delc.checksum() of the numbers; 0 if not all were decoded or kept */
 	void	   *memory;			/* to be freed by the caller with free() */
 	char	   *numbers;		/* in it */
 

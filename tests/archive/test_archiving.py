@@ -123,6 +123,22 @@ def test_a_budget_keeps_the_newest_version_quick(db: Connection) -> None:
     assert value(db, newest) == 0
 
 
+def test_what_would_pass_the_memory_limit_is_refused(db: Connection) -> None:
+    db.execute("SET LOCAL delc.memory_limit = '32MB'")
+    error = failure(db, "SELECT delc.archive()")
+    assert error.sqlstate == "54000"
+    assert "more than delc.memory_limit" in message(error)
+
+
+def test_large_tensors_are_stored_for_quick_reading_where_the_budget_is_tight(db: Connection) -> None:
+    wide = """'{"architecture": "mlp", "hidden": [300, 300]}'"""
+    db.execute(train("wide", "flowers", network=wide, epochs="1"))
+    planned = "SELECT stored_as FROM delc.archive('wide', objective => '{}', dry_run => true)"
+    found = f"{planned} WHERE parameter LIKE '%hidden2.weight'"
+    assert value(db, found.format("fastest")) == "fast"
+    assert value(db, found.format("smallest")) == "dense"
+
+
 def test_a_budget_that_nothing_keeps_is_an_error(db: Connection) -> None:
     error = failure(db, """SELECT delc.archive(budget => '{"milliseconds": 0.0001}')""")
     assert error.sqlstate == "22023"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from support.cluster import Connection
+from support.python_function import run_inside
 from support.workplace import value
 
 MEGABYTES = 48
@@ -39,15 +42,19 @@ def status(process: Path, name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
+def npy(numbers: npt.NDArray[np.float32]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, numbers)
+    return file.getvalue()
+
+
 @pytest.fixture
 def last(fresh_db: Connection) -> int:
     """The id of the last tensor of a chain."""
     numbers = np.random.default_rng(5).normal(0, 0.02, MEGABYTES * 2**18).astype(np.float32)
     tensor = None
     for _ in range(3):
-        file = io.BytesIO()
-        np.save(file, numbers)
-        tensor = value(fresh_db, ADD, file.getvalue(), tensor)
+        tensor = value(fresh_db, ADD, npy(numbers), tensor)
         numbers *= np.float32(1.0001)
     assert isinstance(tensor, int)
     return tensor
@@ -59,3 +66,53 @@ def test_a_chain_is_restored_within_two_and_a_fifth_times_the_tensor(fresh_db: C
     for function in ("delc.unchecked_tensor", "delc.restored_tensor"):
         taken = peak_megabytes(fresh_db, query.format(function), last)
         assert taken <= 2.2 * MEGABYTES + CONSTANT_MEGABYTES, function
+
+
+READ = """
+from delc.models import reading, stored_tensors
+from delc.server import queries
+with queries.as_owner():
+    row = queries.rows("SELECT id, dtype, elements, checksum, hops FROM delc.stored_tensors WHERE id = $1", args[0])[0]
+stored = stored_tensors.StoredTensor(**row)
+for numbers in reading.read_each([stored] * args[1], args[2], together=args[3]):
+    assert numbers.numel() == stored.elements
+    del numbers  # or it would be there while the next is read
+"""
+
+
+@pytest.mark.parametrize("planes", [None, 2])
+def test_python_reads_a_tensor_within_two_and_a_fifth_times_its_size(
+    fresh_db: Connection, last: int, planes: int | None
+) -> None:
+    tiny = value(fresh_db, ADD, npy(np.zeros(10, np.float32)), None)
+    run_inside(fresh_db, READ, tiny, 1, planes, False)  # what the first call loads stays
+    call = "SELECT pg_temp.run_inside(%s)"
+    for tensor in (value(fresh_db, "SELECT base_id FROM delc.stored_tensors WHERE id = %s", last), last):
+        taken = peak_megabytes(fresh_db, call, json.dumps([tensor, 1, planes, False]))
+        assert taken <= 2.2 * MEGABYTES + CONSTANT_MEGABYTES, tensor
+
+
+def test_reading_several_at_once_keeps_to_its_share_of_the_memory_limit(fresh_db: Connection, last: int) -> None:
+    tiny = value(fresh_db, ADD, npy(np.zeros(10, np.float32)), None)
+    run_inside(fresh_db, READ, tiny, 1, None, True)
+    first = value(fresh_db, "SELECT min(id) FROM delc.stored_tensors")
+    fresh_db.execute("SET delc.threads = 2")
+    for limit in (1024, 4096):
+        fresh_db.execute(f"SET delc.memory_limit = '{limit}MB'")
+        taken = peak_megabytes(fresh_db, "SELECT pg_temp.run_inside(%s)", json.dumps([first, 8, None, True]))
+        assert taken <= max(limit / 16, 2.2 * MEGABYTES) + CONSTANT_MEGABYTES, limit
+
+
+def test_storing_a_difference_takes_what_archiving_counts_with(fresh_db: Connection, last: int) -> None:
+    store = """
+from delc.archive import archiving, encoding
+from delc.server import queries
+first, second, third = args
+with queries.as_owner():
+    queries.execute(encoding._STORE_DIFFERENCE, third, second, "sub", queries.typed(first, "bigint"))
+return [archiving._ENCODING_TIMES, archiving._ENCODING_BYTES / 2**20]
+"""
+    with fresh_db.transaction(force_rollback=True):
+        times, constant = run_inside(fresh_db, store, last - 2, last - 1, last)
+    taken = peak_megabytes(fresh_db, "SELECT pg_temp.run_inside(%s)", json.dumps([last - 2, last - 1, last]))
+    assert taken <= times * MEGABYTES + constant

@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from delc.archive import candidates, choices, encoding, scope, storage
+from delc.archive import candidates, choices, costs, encoding, scope, storage
 from delc.archive.choices import Choice
 from delc.archive.scope import Scope, Tensor
 from delc.archive.storage import Request
 from delc.log.runs import Run
 from delc.models import stored_tensors
-from delc.server import interrupts, progress, queries
+from delc.server import interrupts, progress, queries, settings
+from delc.server.errors import LimitExceeded
 
 USED_LATELY = timedelta(days=30)
+
+_ENCODING_TIMES = 6
+"""Times its own size that encoding a tensor takes: itself, its base and the base's base, each stored and decoded."""
+
+_ENCODING_BYTES = 64 << 20
+"""What it takes beside that: the symbols and raw bits of a block of differences."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ def archive(run: Run, order: Order) -> Iterator[dict[str, Any]]:
         interrupts.check()
         progress.report("storing tensors", batch=place, batches=len(plan))
         tensor = found.tensors[choice.target]
-        stored = encoding.store(tensor, choice, order.method, sizes[tensor.id])
+        stored = encoding.store(tensor, choice, sizes[tensor.id])
         after += stored.bytes
         yield _row(found, tensor, stored.encoding, stored.base, stored.bytes)
     encoding.count_hops(order.request.longest_chain)
@@ -57,8 +64,7 @@ def foresee(order: Order) -> Iterator[dict[str, Any]]:
     found = _read(chosen)
     plan, _ = _plan(found, chosen, order)
     for choice in storage.order(plan, found):
-        method = "dense" if choice.base is None else order.method
-        yield _row(found, found.tensors[choice.target], method, choice.base, round(choice.cost.bytes))
+        yield _row(found, found.tensors[choice.target], choice.encoding, choice.base, round(choice.cost.bytes))
 
 
 def _read(chosen: Sequence[int]) -> Scope:
@@ -71,10 +77,26 @@ def _plan(found: Scope, chosen: Sequence[int], order: Order) -> tuple[dict[int, 
         versions = queries.typed(list(chosen), "bigint[]")
         parents = [(row["base"], row["derived"]) for row in queries.rows(_PARENTS, versions)]
         newest = frozenset(row["id"] for row in queries.rows(_NEWEST))
+    _require_memory(found)
     ways = choices.find(found, parents, order.method)
-    whole = {choice.target: choice.cost.bytes for choice in ways.found if choice.base is None}
+    whole = {choice.target: choice.cost.bytes for choice in ways.found if choice.encoding == "dense"}
     progress.report("planning")
     return storage.decide(found, ways, newest, order.request), whole
+
+
+def _require_memory(found: Scope) -> None:
+    """``LimitExceeded`` where the largest tensor cannot be encoded within ``delc.memory_limit``."""
+    largest = max(found.tensors.values(), key=costs.raw_bytes, default=None)
+    if largest is None:
+        return
+    needed = _ENCODING_TIMES * costs.raw_bytes(largest) + _ENCODING_BYTES
+    limit = settings.memory_limit_bytes()
+    if needed > limit:
+        raise LimitExceeded(
+            f"archiving {largest.title} needs about {needed >> 20} MB, more than delc.memory_limit",
+            detail=f"delc.memory_limit is {limit >> 20} MB. Tensors are encoded one at a time, with what they differ from.",
+            hint="Let an administrator raise delc.memory_limit.",
+        )
 
 
 def _without_repetitions(found: Scope) -> Scope:

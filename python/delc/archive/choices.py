@@ -19,14 +19,22 @@ WORTH_A_CHANGE = 1.02
 """What is estimated must promise to be so much smaller than what is stored, so that archiving again changes little."""
 
 
+WHOLE = ("dense", "fast")
+"""The encodings of a whole tensor: the smallest, and the one that is quickest to read."""
+
+WORTH_FAST = 64 * 1024
+"""Bytes of numbers from which the second one is thought of."""
+
+
 @dataclass(frozen=True)
 class Choice:
-    """One way to store a tensor: whole (``base`` None) or as the difference from another. ``is_present``: as it is
-    stored now.
+    """One way to store a tensor: whole (``base`` None) or as the difference from another. ``encoding``: dense or fast,
+    or the method of the difference. ``is_present``: as it is stored now.
     """
 
     base: int | None
     target: int
+    encoding: str
     cost: Cost
     is_present: bool = False
 
@@ -36,11 +44,11 @@ class Choices:
     """All ways that are worth a thought, for tensors of a scope."""
 
     found: list[Choice] = field(default_factory=list)
-    _best: dict[tuple[int | None, int], int] = field(default_factory=dict)
+    _best: dict[tuple[int | None, int, str], int] = field(default_factory=dict)
 
     def add(self, choice: Choice) -> None:
         """Adds a way; of two that differ in cost alone the present one stays, otherwise the first."""
-        key = choice.base, choice.target
+        key = choice.base, choice.target, choice.encoding
         place = self._best.get(key)
         if place is None:
             self._best[key] = len(self.found)
@@ -66,30 +74,35 @@ def find(scope: Scope, parents: Iterable[tuple[int, int]], method: str) -> Choic
         for base, target in ((a, b), (b, a)):
             if target in scope.tensors:
                 cost = costs.difference_in_full(everything[base], everything[target], method)
-                choices.add(Choice(base, target, cost))
+                choices.add(Choice(base, target, method, cost))
     return choices
 
 
 def _add_present(choices: Choices, tensor: Tensor, method: str) -> None:
-    if tensor.base is None and tensor.encoding == "dense":
-        choices.add(Choice(None, tensor.id, costs.of_whole(tensor, tensor.stored_bytes), True))
-    elif tensor.base is not None and tensor.encoding == method:
-        choices.add(Choice(tensor.base, tensor.id, costs.of_difference(tensor, tensor.stored_bytes), True))
+    if tensor.encoding in _whole_encodings(tensor) or (tensor.base is not None and tensor.encoding == method):
+        cost = costs.of(tensor, tensor.encoding, tensor.stored_bytes)
+        choices.add(Choice(tensor.base, tensor.id, tensor.encoding, cost, True))
+
+
+def _whole_encodings(tensor: Tensor) -> tuple[str, ...]:
+    return WHOLE if costs.raw_bytes(tensor) >= WORTH_FAST else WHOLE[:1]
 
 
 def _measure_group(choices: Choices, scope: Scope, members: Sequence[Tensor], pairs: set[Pair], method: str) -> None:
     """Measures tensors of one shape and dtype, of which samples are in memory meanwhile."""
     needed = {key for pair in pairs for key in pair} | {t.id for t in members if t.id in scope.tensors}
+    elements = samples.elements_of(len(needed))
     taken: dict[int, Sample] = {}
     for tensor in members:
         if tensor.id in needed:
             interrupts.check()
-            taken[tensor.id] = samples.take(tensor)
+            taken[tensor.id] = samples.take(tensor, elements)
     lonely = [key for key in taken if key in scope.tensors and not any(key in pair for pair in pairs)]
     for tensor in members:
         if tensor.id in scope.tensors:
-            cost = costs.whole(tensor, taken[tensor.id])
-            choices.add(Choice(None, tensor.id, _estimated(cost)))
+            for encoding in _whole_encodings(tensor):
+                cost = costs.whole(tensor, taken[tensor.id], encoding)
+                choices.add(Choice(None, tensor.id, encoding, _estimated(cost)))
     by_id = {tensor.id: tensor for tensor in members}
     for a, b in sorted(pairs | _alike(taken, lonely)):
         interrupts.check()
@@ -98,7 +111,7 @@ def _measure_group(choices: Choices, scope: Scope, members: Sequence[Tensor], pa
         cost = _estimated(costs.difference(taken[a], taken[b], by_id[b], method))
         for base, target in ((a, b), (b, a)):
             if target in scope.tensors:
-                choices.add(Choice(base, target, cost))
+                choices.add(Choice(base, target, method, cost))
 
 
 def _estimated(cost: Cost) -> Cost:

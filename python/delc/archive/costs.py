@@ -1,7 +1,8 @@
 """What storing a tensor in some way takes, in bytes, and what getting it back takes, in milliseconds.
 
-Bytes are measured on samples. Milliseconds follow from bytes read and numbers made, at rates that ``make bench`` shows:
-measuring them here would give another plan each time.
+Bytes are measured on samples. Milliseconds follow from bytes read and numbers made, at rates of one core that
+bench/bench_checkout.py holds against what reading takes: measuring them here would give another plan each time. What
+counts are their ratios.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from delc.archive.samples import Sample
 from delc.archive.scope import Tensor
 from delc.server import queries
 
-_READ = 2.0e6  # bytes of a stored value that are fetched in a millisecond
-_WHOLE = 1.15e6  # bytes of numbers that a whole tensor gives in a millisecond
-_DIFFERENCE = 0.55e6  # the same where a difference is added to its base
+_FETCHED = 2.0e6  # bytes of a stored value that are fetched in a millisecond
+_DECODED = {"fast": 2.0e6, "dense": 1.0e6, "sub": 0.58e6, "planes": 0.48e6, "xor": 0.48e6}
+"""Bytes of numbers that an encoding gives in a millisecond; a difference, when its base is there: with a second base or
+without."""
+
 _EACH = 0.05  # milliseconds for finding one stored value
 _OVERHEAD_BYTES = 160  # what an encoded value has beside its numbers, about: a sample's is not to be scaled
 
@@ -29,9 +32,10 @@ class Cost:
     milliseconds: float
 
 
-def whole(tensor: Tensor, sample: Sample) -> Cost:
-    """The tensor stored whole, in the dense encoding."""
-    return of_whole(tensor, _scaled(_measured(_WHOLE_BYTES, sample.numbers), tensor, sample))
+def whole(tensor: Tensor, sample: Sample, encoding: str) -> Cost:
+    """The tensor stored whole, dense or fast."""
+    measured = _measured(_WHOLE_BYTES[encoding], sample.numbers)
+    return of(tensor, encoding, _scaled(measured, tensor, sample))
 
 
 def difference(base: Sample, target: Sample, tensor: Tensor, method: str) -> Cost:
@@ -43,24 +47,26 @@ def difference(base: Sample, target: Sample, tensor: Tensor, method: str) -> Cos
             queries.typed(target.numbers, "delc.tensor"),
             method,
         )
-    return of_difference(tensor, _scaled(measured, tensor, target))
+    return of(tensor, method, _scaled(measured, tensor, target))
 
 
 def difference_in_full(base: Tensor, tensor: Tensor, method: str) -> Cost:
     """The same for tensors of different shapes, whose samples do not lie in the same places."""
     with queries.as_owner():
         measured: int = queries.value(_DIFFERENCE_OF_STORED, base.id, tensor.id, method)
-    return of_difference(tensor, measured)
+    return of(tensor, method, measured)
 
 
-def of_whole(tensor: Tensor, stored_bytes: float) -> Cost:
-    """The cost of a tensor that takes so many bytes, whole."""
-    return Cost(stored_bytes, _EACH + stored_bytes / _READ + _raw_bytes(tensor) / _WHOLE)
+def of(tensor: Tensor, encoding: str, stored_bytes: float) -> Cost:
+    """The cost of a tensor that takes so many bytes in an encoding."""
+    return Cost(stored_bytes, _EACH + stored_bytes / _FETCHED + raw_bytes(tensor) / _DECODED[encoding])
 
 
-def of_difference(tensor: Tensor, stored_bytes: float) -> Cost:
-    """The cost of a tensor that takes so many bytes as a difference."""
-    return Cost(stored_bytes, _EACH + stored_bytes / _READ + _raw_bytes(tensor) / _DIFFERENCE)
+def raw_bytes(tensor: Tensor) -> int:
+    """The bytes of its numbers."""
+    dtype = getattr(torch, tensor.dtype)
+    assert isinstance(dtype, torch.dtype)
+    return tensor.elements * dtype.itemsize
 
 
 def _scaled(measured: int, tensor: Tensor, sample: Sample) -> float:
@@ -75,13 +81,7 @@ def _measured(query: str, numbers: torch.Tensor) -> int:
     return measured
 
 
-def _raw_bytes(tensor: Tensor) -> int:
-    dtype = getattr(torch, tensor.dtype)
-    assert isinstance(dtype, torch.dtype)
-    return tensor.elements * dtype.itemsize
-
-
-_WHOLE_BYTES = "SELECT delc.stored_bytes(delc.compress($1))"
+_WHOLE_BYTES = {"dense": "SELECT delc.stored_bytes(delc.compress($1))", "fast": "SELECT delc.stored_bytes($1)"}
 
 _DIFFERENCE_BYTES = "SELECT delc.stored_bytes(delc.tensor_delta($1, $2, $3))"
 

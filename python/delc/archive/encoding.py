@@ -24,20 +24,22 @@ class Stored:
     bytes: int
 
 
-def store(tensor: Tensor, choice: Choice, method: str, whole_bytes: float) -> Stored:
+def store(tensor: Tensor, choice: Choice, whole_bytes: float) -> Stored:
     """Stores a tensor as ``choice`` says, unless it is so already; whole where the difference turns out to be larger
     than ``whole_bytes``. Its base has to be in its final form. Runs in the caller's transaction, as the owner.
     """
     with queries.as_owner():
         current = queries.rows(_CURRENT, tensor.id)[0]
         base = queries.rows(_CURRENT, choice.base)[0] if choice.base is not None else None
-        second = base["base_id"] if base is not None and method in WITH_SECOND_BASE else None
-        if not _is_so(current, choice, method, second):
+        second = base["base_id"] if base is not None and choice.encoding in WITH_SECOND_BASE else None
+        if not _is_so(current, choice, second):
             stored_tensors.free_from_second_base(tensor.id)
             if base is None:
-                queries.execute(_STORE_WHOLE, tensor.id)
+                queries.execute(_STORE_FAST if choice.encoding == "fast" else _STORE_WHOLE, tensor.id)
             else:
-                queries.execute(_STORE_DIFFERENCE, tensor.id, choice.base, method, queries.typed(second, "bigint"))
+                queries.execute(
+                    _STORE_DIFFERENCE, tensor.id, choice.base, choice.encoding, queries.typed(second, "bigint")
+                )
                 if queries.value(_STORED_BYTES, tensor.id) > whole_bytes:
                     queries.execute(_STORE_WHOLE, tensor.id)
             _check(tensor)
@@ -67,10 +69,8 @@ def count_hops(longest_chain: int) -> None:
         queries.execute(_COUNT_HOPS)
 
 
-def _is_so(current: dict[str, object], choice: Choice, method: str, second: int | None) -> bool:
-    if choice.base is None:
-        return current["encoding"] == "dense"
-    same = current["base_id"] == choice.base and current["encoding"] == method
+def _is_so(current: dict[str, object], choice: Choice, second: int | None) -> bool:
+    same = current["base_id"] == choice.base and current["encoding"] == choice.encoding
     return same and current["second_base_id"] in (None, second)
 
 
@@ -93,6 +93,12 @@ _STORED_BYTES = "SELECT delc.stored_bytes(value) FROM delc.stored_tensors WHERE 
 _STORE_WHOLE = """
     UPDATE delc.stored_tensors SET value = delc.compress(delc.restored_tensor(id)),
         base_id = NULL, second_base_id = NULL, hops = 0, encoding = 'dense'
+    WHERE id = $1
+"""
+
+_STORE_FAST = """
+    UPDATE delc.stored_tensors SET value = delc.unchecked_tensor(id),
+        base_id = NULL, second_base_id = NULL, hops = 0, encoding = 'fast'
     WHERE id = $1
 """
 

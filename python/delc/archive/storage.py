@@ -72,11 +72,8 @@ def _graph(scope: Scope, choices: Choices) -> _Built:
         recreated.append(choice.cost.milliseconds)
         edges.append(choice)
     for tensor in scope.outside.values():
-        base = tensor.base
-        cost = costs.of_whole(tensor, tensor.stored_bytes)
-        if base is not None:
-            cost = costs.of_difference(tensor, tensor.stored_bytes)
-        source.append(node[base])
+        cost = costs.of(tensor, tensor.encoding, tensor.stored_bytes)
+        source.append(node[tensor.base])
         target.append(node[tensor.id])
         stored.append(0.0)  # it is there, whatever the plan
         recreated.append(cost.milliseconds)

@@ -302,11 +302,12 @@ _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def _leading(numbers: torch.Tensor, planes: int) -> torch.Tensor:
-    """The first bytes of each number, with zeros below; on the same memory."""
+    """The first bytes of each number, with zeros below; on other memory, since more may follow from the numbers."""
     zeros = numbers.element_size() - planes
-    if zeros > 0 and numbers.numel():
-        numbers.view(_INTEGERS[numbers.element_size()]).bitwise_and_(-1 << (8 * zeros))
-    return numbers
+    if zeros <= 0:
+        return numbers
+    integers = numbers.view(_INTEGERS[numbers.element_size()])
+    return integers.bitwise_and(-1 << (8 * zeros)).view(numbers.dtype)
 
 
 _CHAINS = """

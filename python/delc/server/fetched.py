@@ -35,7 +35,7 @@ class Job:
 @dataclass(frozen=True)
 class Decoded:
     """What a job led to: the numbers as ``tensors.from_buffer`` gives them, the memory that they lie on, and
-    ``delc.checksum()`` of them.
+    ``delc.checksum()`` of them where all of each was decoded and kept.
     """
 
     numbers: Any

@@ -94,7 +94,7 @@ def _require_memory(found: Scope) -> None:
     if needed > limit:
         raise LimitExceeded(
             f"archiving {largest.title} needs about {needed >> 20} MB, more than delc.memory_limit",
-            detail=f"delc.memory_limit is {limit >> 20} MB. Tensors are encoded one at a time, with what they differ from.",
+            detail=f"It is {limit >> 20} MB. Tensors are encoded one at a time, each with what it differs from.",
             hint="Let an administrator raise delc.memory_limit.",
         )
 

@@ -112,7 +112,6 @@ with queries.as_owner():
     queries.execute(encoding._STORE_DIFFERENCE, third, second, "sub", queries.typed(first, "bigint"))
 return [archiving._ENCODING_TIMES, archiving._ENCODING_BYTES / 2**20]
 """
-    with fresh_db.transaction(force_rollback=True):
-        times, constant = run_inside(fresh_db, store, last - 2, last - 1, last)
+    times, constant = run_inside(fresh_db, store, last - 2, last - 1, last)
     taken = peak_megabytes(fresh_db, "SELECT pg_temp.run_inside(%s)", json.dumps([last - 2, last - 1, last]))
     assert taken <= times * MEGABYTES + constant

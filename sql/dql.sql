@@ -69,6 +69,19 @@ One row for each model that is found or made (with several variables: for each o
 
 dry_run, or the word explain before the query: nothing is made; the rows say what would be (state: plan). seed: of everything random.$comment$;
 
+CREATE FUNCTION delc.run_metrics(run_id bigint)
+RETURNS TABLE ("position" integer, metric text, split text, epoch integer, class text, predicted text, value double precision,
+               low double precision, high double precision)
+LANGUAGE sql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT measured.position, measured.metric, measured.split, measured.epoch, measured.class, measured.predicted, measured.value,
+           measured.low, measured.high
+    FROM delc.metrics AS measured WHERE measured.run_id OPERATOR(pg_catalog.=) run_metrics.run_id ORDER BY measured.position;
+$$;
+COMMENT ON FUNCTION delc.run_metrics(bigint) IS
+$comment$What a run has measured: the rows of delc.metrics, also of runs that the statement itself has made, which a statement does not see in tables. So the metrics of trials, by iteration, beside the trials: SELECT trial.number, measured.epoch, measured.value FROM delc.dql('evaluate …') AS trial, delc.run_metrics(trial.run_id) AS measured WHERE measured.metric = 'loss'.$comment$;
+
 CREATE FUNCTION delc.save_query(name text, query text) RETURNS text
 LANGUAGE plpython3u VOLATILE
 AS $$

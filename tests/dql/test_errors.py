@@ -113,9 +113,11 @@ def test_long_lines_are_cut_around_the_place(work: Connection) -> None:
         ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv*\"].freeze in [true, \"no\"]",
          'freeze is "no"; it must be true or false', None),
         ("evaluate m from \"good\" with config = \"c\" vary config.net[\"zonv*\"].lr in [0.1]",
-         'no layer with parameters is one of "zonv*"', 'Layers with parameters are: conv1, conv2, conv3, fc6, fc7, fc8.'),
+         'no layer with parameters is one of "zonv*"',
+         'Layers with parameters are: conv1, conv2, conv3, fc6, fc7, fc8.'),
         ("evaluate m from \"good\" with config = \"c\" vary config.net[\"zonv*\"].lr auto",
-         'no layer with parameters is one of "zonv*"', 'Layers with parameters are: conv1, conv2, conv3, fc6, fc7, fc8.'),
+         'no layer with parameters is one of "zonv*"',
+         'Layers with parameters are: conv1, conv2, conv3, fc6, fc7, fc8.'),
         ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv1\"].kernel_size in [50]",
          'layer "conv1" (conv2d) cannot take the shape', None),
         ("evaluate m from \"good\" with config = \"c\" vary config.momentum in [0.9]",
@@ -166,6 +168,13 @@ def test_a_metric_that_is_not_measured_is_refused_before_any_training(work: Conn
         )
 
 
+def test_more_combinations_than_can_be_drawn_from_are_refused(work: Connection) -> None:
+    work.execute("SELECT delc.save_config('few', '{\"dataset\": \"digits\", \"search\": {\"trials\": 3}}')")
+    ranges = " and ".join(f"config.{name} in range(1, 1000, 1)" for name in ("lr", "batch_size", "weight_decay"))
+    query = f'evaluate m from (select a where a.name = "alexnet_1") with config = "few" vary {ranges}'
+    assert said(work, query).startswith("vary has more than 1000000 combinations, at line 1, column 80")
+
+
 def test_more_rows_than_anybody_reads_are_refused(work: Connection) -> None:
     found = said(work, "select a, b, c, d, e, f, g")
     assert found.startswith("more than 6 variables")
@@ -183,6 +192,8 @@ def test_stored_queries_that_name_one_another_are_refused(work: Connection) -> N
 def test_configurations_are_checked_when_they_are_saved(work: Connection) -> None:
     wrong = {
         '{"lerning_rate": 1}': 'unknown setting "lerning_rate" of a configuration',
+        '{"lr": 0.1, "base_lr": 0.2}': '"lr" and "base_lr" set the same',
+        '{"alpha": 0.5, "optimizer_arguments": {"alpha": 0.9}}': '"optimizer_arguments" and "alpha" set the same',
         '{"learning_rate": -1}': "learning_rate is -1; it must be a finite number > 0",
         '{"search": {"sampler": "tea leaves"}}': 'unknown sampler "tea leaves"',
         "[1]": "config is [1]; it must be a JSON object",

@@ -212,7 +212,7 @@ def test_what_was_only_made_to_be_tried_goes_with_its_trials(ask: Ask, work: Con
 def test_evaluates_within_evaluates_number_their_trials_on(ask: Ask, work: Connection) -> None:
     inner = f'{FROM} vary config.base_lr in [0.1, 0.001] keep top(1, m["loss"], 1)'
     made = f'construct n from ({inner}) mutate m["conv1"].insert = TANH'
-    outer = ask(f'evaluate t from ({made}) with config = "c" vary config.base_lr in [0.01, 0.02] keep top(1, t.loss, 1)')
+    outer = ask(f'evaluate t from ({made}) with config = "c" vary config.lr in [0.01, 0.02] keep top(1, t.loss, 1)')
     assert sorted(trial["number"] for trial in outer) == [3, 4]
     logged = rows(work, "SELECT number, source FROM delc.trials ORDER BY number")
     assert logged == [(1, "alexnet_2@1"), (2, "alexnet_2@1"), (3, "alexnet_2-m-n@1"), (4, "alexnet_2-m-n@1")]
@@ -255,7 +255,7 @@ def test_the_log_says_what_was_tried_though_its_name_is_given_again(ask: Ask, wo
 
 def test_a_plan_of_nested_searches_trains_nothing(ask: Ask, work: Connection) -> None:
     work.execute("SELECT delc.save_config('long', '{\"dataset\": \"digits\", \"epochs\": 100000}')")
-    inner = 'evaluate m from (select a where a.name = "alexnet_2") with config = "long" vary config.lr in [0.1, 0.2, 0.3]'
+    inner = 'evaluate m from (select a where a.name = "alexnet_2") with config = "long" vary config.lr in [1, 2, 3]'
     kept = f'{inner} keep top(2, m["loss"])'
     outer = 'with config = "long" vary config.base_lr in [0.1, 0.01] keep top(1, t.loss, 100000)'
     plan = [(row["source"], row["detail"]) for row in ask(f"explain evaluate t from ({kept}) {outer}")]
@@ -263,7 +263,8 @@ def test_a_plan_of_nested_searches_trains_nothing(ask: Ask, work: Connection) ->
     assert [detail for source, detail in plan if source == "trials"] == ["3", "4"]
     plan = [(row["source"], row["detail"]) for row in ask(f"explain select m from ({kept})")]
     assert plan[-1] == ("select m", "at most 2 versions, known once the trials above have been run")
-    plan = [(row["source"], row["detail"]) for row in ask(f'explain construct n from ({kept}) mutate m["relu1"].delete')]
+    made = f'construct n from ({kept}) mutate m["relu1"].delete'
+    plan = [(row["source"], row["detail"]) for row in ask(f"explain {made}")]
     assert plan[-2:] == [
         (
             "construct n",
@@ -279,6 +280,32 @@ def test_a_plan_that_has_to_make_models_says_so_in_a_read_only_transaction(work:
     work.execute("SELECT delc.dql(%s)", [f"explain {made}"])
     error = failure(work, "SELECT delc.dql(%s)", f'explain evaluate t from ({made}) with config = "c"')
     assert "takes a transaction that may write" in message(error)
+
+
+def test_metrics_by_iteration_join_in_the_same_statement(work: Connection) -> None:
+    query = f'{FROM} vary config.base_lr in [0.1, 0.01, 0.001] keep top(1, m["loss"], 9)'
+    curves = rows(
+        work,
+        "SELECT trial.number, trial.value, array_agg(measured.epoch ORDER BY measured.epoch),"
+        " (array_agg(measured.value ORDER BY measured.epoch DESC))[1]"
+        " FROM delc.dql(%s) AS trial, delc.run_metrics(trial.run_id) AS measured"
+        " WHERE measured.metric = 'loss' AND measured.split = 'validation'"
+        " GROUP BY trial.number, trial.value, trial.iterations ORDER BY trial.iterations DESC, trial.number",
+        query,
+    )
+    assert [epochs for _, _, epochs, _ in curves] == [list(range(1, 10)), [1, 2, 3], [1, 2, 3]]
+    assert all(value == last for _, value, _, last in curves)
+
+
+def test_one_estimate_says_how_long_it_takes_and_whether_processes_are_worth_it(ask: Ask) -> None:
+    query = f'{FROM} vary config.base_lr in [0.1, 0.01] keep top(1, m["loss"], 3)'
+    plan = {row["source"]: row["detail"] for row in ask(f"explain {query}")}
+    assert plan["time"].endswith("by the networks' sizes (no earlier run of these models is known)")
+    ask(query)
+    plan = {row["source"]: row["detail"] for row in ask(f"explain {query}")}
+    assert plan["time"].endswith(", by 1 earlier run of these models")
+    seconds = plan["time"].removeprefix("about ").split(" s")[0]
+    assert f"(about {seconds} s)" in plan["processes"]
 
 
 def test_evaluate_nests(ask: Ask) -> None:

@@ -182,6 +182,14 @@ def test_conditions_choose_the_nodes_of_mutate_one_by_one(ask: Ask) -> None:
     assert made["detail"].startswith("norm1 (batch_norm2d) after conv1; norm2 (batch_norm2d) after conv2; re-init")
 
 
+def test_captures_do_not_keep_conditions_from_choosing_the_nodes(ask: Ask) -> None:
+    (made,) = ask(
+        'construct n from m where m.name = "alexnet_1" and m["conv*"].next has POOL'
+        ' mutate m["conv*($1)"].insert = GELU("gelu$1")'
+    )
+    assert made["detail"].startswith("gelu1 (gelu) after conv1; weights kept")
+
+
 def test_nodes_may_be_reached_by_steps(ask: Ask) -> None:
     (made,) = ask('construct n from m where m.name = "alexnet_3" mutate m["conv1"].next.next.insert = RELU')
     assert made["detail"].startswith("relu3 (relu) after conv2; weights kept")

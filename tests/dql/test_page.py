@@ -34,7 +34,7 @@ def test_the_examples_give_what_the_text_says(fresh_db: Connection) -> None:
     fresh_db.execute("SET delc.threads = 1")
     results = dict(run(fresh_db, PAGE))
     found = [rows for statement, rows in results.items() if "delc.dql(" in statement]
-    select, construct, sliced, trials, plan = found
+    select, construct, sliced, trials, curves, plan = found
     assert select == [("lenet_avg@1", "matched", "classification, 8 layers, 2468 parameters, trained on shapes@1")]
     assert construct == [
         ("lenet_avg-m2@1", "lenet_avg@1", "relu1 (relu) after conv1; weights kept: conv1, conv2, fc1, fc2")
@@ -42,6 +42,7 @@ def test_the_examples_give_what_the_text_says(fresh_db: Connection) -> None:
     assert sliced[0][0] == "lenet_max-body@1"
     assert [row[2] for row in trials[:3]] == ["kept", "kept", "stopped at iteration 6"]
     assert len(trials) == 8
+    assert [(state, len(losses)) for state, losses in curves] == [("kept", 3), ("stopped at iteration 1", 1)]
     assert dict(plan)["iterations"] == "81 at most; 729 were every trial trained to the end"
     assert dict(plan)["evaluate m"] == "3 models: lenet_avg-m2@1, lenet_avg-m2-m@1, lenet_avg-m2-m@2"
 

@@ -29,7 +29,8 @@ def check_datasets(query: Evaluate, config: Config, rows: RowStore) -> None:
             named += dimension.values
     for literal in named:
         if not isinstance(literal.value, str):
-            raise problem(literal.place, f"a data set has a name, which {_shown(literal.value)} is not", kind=WrongValue)
+            shown = _shown(literal.value)
+            raise problem(literal.place, f"a data set has a name, which {shown} is not", kind=WrongValue)
         try:
             rows.dataset(literal.value)
         except (InvalidParameter, UndefinedObject) as error:

@@ -184,7 +184,7 @@ def _walk(node: Node, scope: Scope) -> _Walk:
     selector = read_selector(node.selector, node.selector_place)
     tables: list[str] = []
     conditions: list[str] = []
-    layer = scope.bound.get((node.variable, selector.text))
+    layer = scope.bound.get((node.variable, selector.binding))
     if layer is None:
         layer = scope.bindings.alias("l")
         tables.append(f"delc.layers AS {layer}")

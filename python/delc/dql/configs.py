@@ -111,7 +111,9 @@ def read(name: str, document: Any) -> Config:
     given = mapping("config", document)
     known = (*OPTIONS, "dataset", "start", "search", *OPTIMIZER_ARGUMENTS, *OTHER_NAMES)
     options: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     dataset, start, search = None, "warm", Search()
+    _refuse_repeated(given)
     for key, value in given.items():
         setting = OTHER_NAMES.get(key, key)
         if setting == "dataset":
@@ -123,12 +125,25 @@ def read(name: str, document: Any) -> Config:
         elif setting in OPTIONS:
             options[setting] = value
         elif setting in OPTIMIZER_ARGUMENTS:
-            options["optimizer_arguments"] = {**options.get("optimizer_arguments", {}), setting: value}
+            arguments[setting] = value
         else:
             raise unknown("setting", key, known, kind=InvalidParameter, where="of a configuration")
+    if arguments:
+        options["optimizer_arguments"] = {**options.get("optimizer_arguments", {}), **arguments}
     independent = {key: value for key, value in options.items() if key not in ("loss", "class_weights")}
     TrainingOptions.parse("regression", independent)
     return Config(name, dataset, start, options, search)
+
+
+def _refuse_repeated(given: Mapping[str, Any]) -> None:
+    """Raises where two names set the same."""
+    named = mapping("optimizer_arguments", given.get("optimizer_arguments") or {})
+    seen = dict.fromkeys(named, "optimizer_arguments")
+    for key in given:
+        setting = OTHER_NAMES.get(key, key)
+        if setting in seen:
+            raise InvalidParameter(f'"{seen[setting]}" and "{key}" set the same', hint="Leave one of them out.")
+        seen[setting] = key
 
 
 def config_value(name: str | None, text: str | None) -> queries.Typed:

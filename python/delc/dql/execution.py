@@ -22,7 +22,6 @@ from delc.server import interrupts, progress, queries, rights
 from delc.server.errors import InsufficientPrivilege, WrongState
 from delc.server.memory import MemoryWatch
 
-
 MOST_NESTED = 100
 """How many queries one may come to, with those that are nested in it and stored ones counted as often as they occur."""
 

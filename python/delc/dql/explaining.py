@@ -11,8 +11,6 @@ from delc.dql.planning import Plan
 from delc.dql.selecting import select
 from delc.dql.sources import range_of
 from delc.dql.syntax import Construct, Evaluate, Query, Select, Slice, Source
-from delc.dql.trials import Trial
-from delc.server import queries
 
 if TYPE_CHECKING:
     from delc.dql.execution import Execution
@@ -63,7 +61,8 @@ def _select(query: Select, execution: Execution, chain: tuple[str, ...]) -> Line
         most = ""
         if len(query.sources) == len(query.variables) == 1:
             models = len(execution.made(range_of(query.sources[0], chain)))
-            most = f"at most {_count(models if query.limit is None else min(models, query.limit), 'version', 'versions')}, "
+            models = models if query.limit is None else min(models, query.limit)
+            most = f"at most {_count(models, 'version', 'versions')}, "
         return what, f"{most}{OPEN}"
     found = select(query, execution.made, chain)
     return what, f"{_count(len(found.rows), 'version matches', 'versions match')}"
@@ -80,8 +79,9 @@ def _make(query: Slice | Construct, execution: Execution, chain: tuple[str, ...]
 
 
 def _evaluate(query: Evaluate, plan: Plan, is_open: bool) -> list[Line]:
-    named = _models(plan)
-    lines = [(f"evaluate {query.variable}", f"at most {named[0]}, {OPEN}" if is_open else ": ".join(filter(None, named)))]
+    count, named = _models(plan)
+    models = f"at most {count}, {OPEN}" if is_open else ": ".join(filter(None, (count, named)))
+    lines = [(f"evaluate {query.variable}", models)]
     for knob, values in plan.space.given:
         shown = ", ".join(str(value) for value in values[:MOST_NAMED])
         lines.append(
@@ -135,34 +135,10 @@ def _time(plan: Plan) -> str:
     if not plan.trials:
         return "none"
     iterations = total_iterations(plan.rungs)
-    measured, runs = _seconds_per_iteration(plan.trials)
-    if measured is None:
-        seconds = planning.estimated_seconds(plan.trials, plan.rows, plan.rungs) / plan.workers
-        return f"about {seconds:.1f} s, by the networks' sizes (no earlier run of these models is known)"
-    seconds = measured * iterations / plan.workers
-    return f"about {seconds:.1f} s, by {_count(runs, 'earlier run', 'earlier runs')} of these models"
-
-
-def _seconds_per_iteration(trials: Sequence[Trial]) -> tuple[float | None, int]:
-    ids = sorted({trial.source.id for trial in trials})
-    with queries.as_owner():
-        found = queries.rows(_SECONDS, queries.typed(ids, "bigint[]"))[0]
-    return found["seconds"], found["runs"]
-
-
-_SECONDS = """
-    WITH near AS (
-        SELECT id FROM unnest($1) AS given(id)
-        UNION SELECT edge.base FROM delc.model_version_parents AS edge WHERE edge.derived = ANY ($1)
-        UNION SELECT edge.derived FROM delc.model_version_parents AS edge WHERE edge.base = ANY ($1)
-    )
-    SELECT avg(metric.value) AS seconds, count(DISTINCT metric.run_id) AS runs
-    FROM near JOIN delc.model_versions AS version ON version.id = near.id
-    JOIN delc.metrics AS metric ON metric.run_id = version.run_id AND metric.metric = 'seconds'
-    WHERE metric.epoch > 1 OR NOT EXISTS (
-        SELECT FROM delc.metrics AS later
-        WHERE later.run_id = metric.run_id AND later.metric = 'seconds' AND later.epoch > 1)
-"""
+    seconds = f"about {plan.estimate.seconds * iterations / plan.workers:.1f} s"
+    if not plan.estimate.runs:
+        return f"{seconds}, by the networks' sizes (no earlier run of these models is known)"
+    return f"{seconds}, by {_count(plan.estimate.runs, 'earlier run', 'earlier runs')} of these models"
 
 
 def _count(number: int, one: str, several: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from delc.dql import configs, sampling
-from delc.dql.configs import LEARNING, Config
 from delc.dql.checking import Refused, check_datasets, check_measured, check_values
+from delc.dql.configs import LEARNING, Config
+from delc.dql.estimating import Estimate, estimate
 from delc.dql.halving import Rung, rungs, total_iterations
 from delc.dql.making import title_of
 from delc.dql.problems import TooLarge, problem, unknown_name
@@ -36,12 +36,6 @@ METRIC_OF_TASK = {"classification": "accuracy", "multilabel": "f1", "regression"
 SECONDS_TO_START = 4.0
 """Less work than this is done in the caller's process: workers import torch first."""
 
-FLOPS_PER_SECOND = 4e9
-SECONDS_PER_BATCH = 0.0012
-"""What a batch of a small network takes on one processor, whatever it computes."""
-
-SECONDS_PER_EPOCH = 0.001
-
 WORKER_BYTES = 300 * 1024 * 1024
 
 
@@ -61,6 +55,7 @@ class Plan:
     why_own: str | None
     refused: Refused | None
     models: int
+    estimate: Estimate
     proposals: Proposals | None = None
 
     def rows_of(self, trial: Trial) -> TrialRows:
@@ -69,8 +64,8 @@ class Plan:
 
     @property
     def seconds_per_iteration(self) -> float:
-        """A guess, from sizes alone."""
-        return estimated_seconds(self.trials, self.rows, self.rungs) / max(total_iterations(self.rungs), 1)
+        """What one iteration of one trial is thought to take."""
+        return self.estimate.seconds
 
     @property
     def least_is_best(self) -> bool:
@@ -109,15 +104,29 @@ def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
     check_measured(query.keep, rows.all)
     refused = check_values(query, varied, config, trials, rows)
     goal, steps = _stopping(query.keep, config, len(trials), iterations)
-    workers, why = _workers(trials, rows, steps, execution)
+    known = estimate(trials, rows)
+    workers, why = _workers(trials, rows, known.seconds * total_iterations(steps), execution)
     return Plan(
-        config, varied, trials, steps, goal, metric, iterations, rows, workers, why, refused, len(found), proposals
+        config,
+        varied,
+        trials,
+        steps,
+        goal,
+        metric,
+        iterations,
+        rows,
+        workers,
+        why,
+        refused,
+        len(found),
+        known,
+        proposals,
     )
 
 
 def stand_ins(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> list[int]:
-    """What stands in a plan for the models that an evaluate keeps, which only its trials can tell: those that they begin
-    with, as many as are kept at most.
+    """What stands in a plan for the models that an evaluate keeps, which only its trials can tell: those that they
+    begin with, as many as are kept at most.
     """
     config = configs.load(query.config)
     source = range_of(query.source, chain)
@@ -145,7 +154,7 @@ def _trials(
     return trials, proposals
 
 
-def _workers(trials: list[Trial], rows: RowStore, steps: list[Rung], execution: Execution) -> tuple[int, str | None]:
+def _workers(trials: list[Trial], rows: RowStore, seconds: float, execution: Execution) -> tuple[int, str | None]:
     """How many trials run at a time; where it is one, why they run in the caller's own process."""
     wanted = min(server_settings.trial_workers(), len(trials))
     if wanted <= 1:
@@ -154,27 +163,12 @@ def _workers(trials: list[Trial], rows: RowStore, steps: list[Rung], execution: 
         return 1, "the rows do not fit into memory, and are read anew in every epoch"
     if python_program() is None:
         return 1, "there is no Python program to start others with"
-    seconds = estimated_seconds(trials, rows, steps)
     if seconds < SECONDS_TO_START:
         return 1, f"the work is short (about {seconds:.1f} s), and starting others takes longer"
     room = execution.watch.limit_bytes // WORKER_BYTES
     if room < 2:
         return 1, "delc.memory_limit has no room for others"
     return int(min(wanted, room)), None
-
-
-def estimated_seconds(trials: list[Trial], rows: RowStore, steps: list[Rung]) -> float:
-    """A guess, from sizes alone, at the seconds that all trials take on one processor."""
-    if not trials:
-        return 0.0
-    total = 0.0
-    for trial in trials:
-        train = rows.rows(trial.source, trial.settings.dataset).prepared.train
-        batch = int(trial.settings.options.get("batch_size", 128) or 128)
-        operations = 6.0 * trial.source.parameters * train.rows
-        batches = math.ceil(train.rows / max(batch, 1))
-        total += operations / FLOPS_PER_SECOND + batches * SECONDS_PER_BATCH + SECONDS_PER_EPOCH
-    return total / len(trials) * total_iterations(steps)
 
 
 def _stopping(keep: Keep | None, config: Config, trials: int, iterations: int) -> tuple[Goal | None, list[Rung]]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from delc.dql.configs import LEARNING, Config
-from delc.dql.problems import WrongValue, problem
+from delc.dql.problems import TooLarge, problem
 from delc.dql.settings import LEARNING_RATE, Knob, knob
 from delc.dql.syntax import Dimension, Value
 
@@ -93,7 +93,7 @@ def points(varied: Space, config: Config, seed: int) -> list[dict[Knob, Value]]:
     """
     grid = [
         dict(zip([each for each, _ in varied.given], values, strict=True))
-        for values in _product([values for _, values in varied.given])
+        for values in _product(varied)
     ]
     most = config.search.trials
     if most is not None and len(grid) > most:
@@ -133,10 +133,12 @@ def count(varied: Space, config: Config) -> int:
     return grid * (per_point if varied.drawn else 1)
 
 
-def _product(values: Sequence[Sequence[Value]]) -> list[tuple[Value, ...]]:
-    if math.prod(len(each) for each in values) > 100 * MOST_TRIALS:
-        raise WrongValue(f"vary has more than {100 * MOST_TRIALS} combinations")
-    return list(itertools.product(*values))
+def _product(varied: Space) -> list[tuple[Value, ...]]:
+    if math.prod(len(values) for _, values in varied.given) > 100 * MOST_TRIALS:
+        raise problem(
+            varied.given[0][0].place, f"vary has more than {100 * MOST_TRIALS} combinations", kind=TooLarge
+        )
+    return list(itertools.product(*(values for _, values in varied.given)))
 
 
 def _shares(config: Config, dimensions: int, grid: int, seed: int) -> list[list[float]]:

@@ -141,7 +141,12 @@ def is_named(node: Node, where: Predicate | None) -> bool:
         case None:
             parts = ()
     found = [part.node if isinstance(part, NodeAttribute) else part for part in parts]
-    return any(isinstance(each, Node) and each.start() == node.start() for each in found)
+    return any(isinstance(each, Node) and _is_bound(each, node) for each in found)
+
+
+def _is_bound(one: Node, other: Node) -> bool:
+    names = [(each.variable, read_selector(each.selector, each.selector_place).binding) for each in (one, other)]
+    return names[0] == names[1]
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class _Chosen:
 def _chosen(variable: str, node: Node, where: Predicate | None, model: Model, bindings: Bindings) -> _Chosen:
     selector = read_selector(node.selector, node.selector_place)
     start = bindings.alias("l")
-    scope = Scope({variable: model}, bindings, {(variable, selector.text): start})
+    scope = Scope({variable: model}, bindings, {(variable, selector.binding): start})
     scope.model(node.variable, node.place)
     tables = [f"delc.layers AS {start}"]
     conditions = [f"{start}.version_id = {model.version}.id", select_layers(selector, start, scope)]

@@ -19,6 +19,7 @@ MOST_NAMES = 1000
 LONGEST = 200
 
 _PART = re.compile(r"(?P<wild>\*|\?|\[(?P<list>[^\[\]]*)\])(?:\(\$(?P<capture>[1-9])\))?|(?P<text>[\w-]+)")
+_CAPTURE = re.compile(r"\(\$[1-9]\)")
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 _WORD = re.compile(r"[\w-]+")
 
@@ -34,7 +35,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Selector:
-    """A selector that was read. Two are the same binding of a variable's nodes when their texts are equal."""
+    """A selector that was read. Two are the same binding of a variable's nodes when their texts are equal, captures
+    aside.
+    """
 
     text: str
     parts: tuple[Part, ...]
@@ -43,6 +46,11 @@ class Selector:
     def captures(self) -> frozenset[int]:
         """The numbers after ``$`` that it binds."""
         return frozenset(part.capture for part in self.parts if part.capture is not None)
+
+    @property
+    def binding(self) -> str:
+        """The text without captures, by which conditions and changes speak of the same layers."""
+        return _CAPTURE.sub("", self.text)
 
     @property
     def is_names(self) -> bool:

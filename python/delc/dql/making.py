@@ -98,9 +98,7 @@ def store(run: Run, draft: Draft, text: str, seed: int, watch: MemoryWatch) -> N
     name = deriving.check_new_name(draft.name, "dql")
     run.add_input(model_version_id=draft.source.id)
     try:
-        carried = carry(
-            draft.network, draft.source, draft.features, draft.outputs, seed, watch, renewed=draft.put_in
-        )
+        carried = carry(draft.network, draft.source, draft.features, draft.outputs, seed, watch, renewed=draft.put_in)
     except DelcError as error:
         raise type(error)(f"{draft.source}: {error.message}", detail=error.detail, hint=error.hint) from None
     detail = describe(draft, carried)
@@ -292,9 +290,7 @@ def _captured(node: Node, network: Network, names: Collection[str]) -> dict[str,
     return {name: captured for name, captured in found.items() if captured is not None}
 
 
-def _walked(
-    network: Network, steps: Sequence[str], starts: dict[str, dict[int, str]]
-) -> dict[str, dict[int, str]]:
+def _walked(network: Network, steps: Sequence[str], starts: dict[str, dict[int, str]]) -> dict[str, dict[int, str]]:
     """The layers that steps along the edges lead to from layers that are still there, in the order of the network."""
     result: dict[str, dict[int, str]] = {}
     for start in (name for name in network.names if name in starts):

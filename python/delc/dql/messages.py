@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from delc.dql.work import Goal, Outcome, Work
@@ -47,8 +48,11 @@ def size_of(head: bytes) -> tuple[int, int]:
 
 
 def unpack(text: bytes, blob: bytes) -> tuple[Any, dict[str, Tensor]]:
-    """The parts of a message."""
-    return json.loads(text), safetensors.torch.load(blob) if blob else {}
+    """The parts of a message. It may be read while a validation goes on here; its tensors are to be trained all the
+    same.
+    """
+    with torch.inference_mode(mode=False):
+        return json.loads(text), safetensors.torch.load(blob) if blob else {}
 
 
 def receive(stream: Readable) -> tuple[Any, dict[str, Tensor]] | None:

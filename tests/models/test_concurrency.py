@@ -152,7 +152,7 @@ def data(model: Connection) -> Connection:
     return model
 
 
-@pytest.mark.parametrize("drop", ["version", "prune"])
+@pytest.mark.parametrize("drop", DATA_DROPS)
 def test_a_training_whose_data_went_meanwhile_says_so(
     cluster: Cluster, fresh_database: str, data: Connection, first: Connection, drop: str
 ) -> None:

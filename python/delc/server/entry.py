@@ -15,8 +15,8 @@ from typing import Any
 import plpy
 
 import __main__
-from delc.server.errors import DelcError
-from delc.server.queries import sqlstate_of
+from delc.server.errors import Conflict, DelcError
+from delc.server.queries import UNDEFINED_TABLE, sqlstate_of
 from delc.server.threads import signals_blocked
 
 
@@ -31,10 +31,24 @@ def call(path: str, *arguments: Any) -> Any:
     except DelcError as error:
         raise _error_for_user(error.message, error.detail, error.hint, error.sqlstate) from None
     except plpy.SPIError as error:
+        if _is_dropped_data(error):
+            raise _error_for_user(*_DROPPED_DATA, Conflict.sqlstate) from None
         _, detail, hint, *_ = error.spidata
         # A function of this package inside of the query has put the name there already.
         message = str(error).removeprefix(f"{_UserError.__name__}: ")
         raise _error_for_user(message, detail, hint, sqlstate_of(error)) from None
+
+
+_DROPPED_DATA = (
+    "the data set was dropped by another transaction meanwhile",
+    None,
+    "Name another one, or make it anew with delc.create_dataset().",
+)
+
+
+def _is_dropped_data(error: plpy.SPIError) -> bool:
+    """Whether a table of the data store is gone that was there when the call looked its version up."""
+    return sqlstate_of(error) == UNDEFINED_TABLE and 'relation "delc_data.' in str(error)
 
 
 @cache

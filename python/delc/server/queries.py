@@ -19,6 +19,7 @@ from delc.server.batches import QueryColumn
 
 EXTERNAL_ROUTINE_EXCEPTION = "38000"
 FOREIGN_KEY_VIOLATION = "23503"
+UNDEFINED_TABLE = "42P01"
 _PLANS_KEPT = 500
 _plans: dict[tuple[str, tuple[str, ...]], Any] = {}
 

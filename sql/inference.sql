@@ -165,6 +165,12 @@ AS 'MODULE_PATHNAME', 'delc_tensor_stored_part';
 COMMENT ON FUNCTION delc.stored_part(delc.tensor, bigint, bigint) IS
 'Bytes of a stored tensor as they are, and how many chunks of a TOAST table were read for them.';
 
+CREATE FUNCTION delc.read_planes(value delc.tensor, known integer, planes integer, OUT bytes bigint, OUT chunks integer)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'delc_tensor_read_planes';
+COMMENT ON FUNCTION delc.read_planes(delc.tensor, integer, integer) IS
+'Reads further planes of a stored tensor into numbers of which the known ones were read before: the work of predictions with a reading other than full, without a use of its own. Returns bytes of planes and chunks of a TOAST table that were read.';
+
 CREATE FUNCTION delc.tensor_of_prefix(prefix bytea, stored bigint) RETURNS delc.tensor
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'delc_tensor_of_prefix';

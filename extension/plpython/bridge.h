@@ -31,6 +31,7 @@ typedef struct DelcLibrary
 	DelcTensorEncode tensor_encode;
 	DelcTensorReadHeader tensor_header;
 	DelcTensorDecode tensor_decode;
+	DelcPlaneTarget plane_target;
 	DelcCrc32cAdd crc32c_add;
 	DelcFetchedOpen fetched_open;
 	DelcFetchedFind fetched_find;
@@ -74,6 +75,10 @@ extern PyObject *fetched_open(PyObject *self, PyObject *arguments);
 extern PyObject *fetched_close(PyObject *self, PyObject *arguments);
 extern PyObject *restore_fetched(PyObject *self, PyObject *arguments);
 extern PyObject *take_numbers(PyObject *self, PyObject *arguments);
+
+/* planes.c */
+extern PyObject *plane_target(PyObject *self, PyObject *arguments);
+extern PyObject *fresh_numbers(PyObject *self, PyObject *arguments);
 
 /* checksum.c */
 extern PyObject *checksum(PyObject *self, PyObject *arguments);

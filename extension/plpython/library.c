@@ -18,6 +18,7 @@ resolve_library(void)
 		return;
 	RESOLVE(tensor_header, "delc_tensor_header");
 	RESOLVE(tensor_decode, "delc_tensor_decode");
+	RESOLVE(plane_target, "delc_plane_target");
 	RESOLVE(crc32c_add, "delc_crc32c_add");
 	RESOLVE(fetched_open, "delc_fetched_open");
 	RESOLVE(fetched_find, "delc_fetched_find");

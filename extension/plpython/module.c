@@ -61,6 +61,8 @@ static PyMethodDef methods[] = {
 	{"fetched_close", fetched_close, METH_VARARGS, "Forget a set and its values."},
 	{"restore_fetched", restore_fetched, METH_VARARGS, "The numbers that chains of fetched values lead to."},
 	{"take_numbers", take_numbers, METH_VARARGS, "The numbers that restore_numbers left in a set, which is closed."},
+	{"plane_target", plane_target, METH_VARARGS, "The memory that planes are read into."},
+	{"fresh_numbers", fresh_numbers, METH_VARARGS, "Memory for so many bytes of numbers."},
 	{"checksum", checksum, METH_VARARGS, "The checksum of dense numbers of a dtype and shape."},
 	{"progress_start", progress_start, METH_VARARGS, "Start reporting an operation."},
 	{"progress_report", progress_report, METH_VARARGS, "Report how far the operation is."},

@@ -3,16 +3,19 @@
  *	  Reading a stored tensor plane by plane, each TOAST chunk as it is needed.
  *
  * A caller keeps the bytes that it has read so far; the next planes are the
- * bytes that follow them, up to where the directory says that they end.
+ * bytes that follow them, up to where the directory says that they end.  Of a
+ * value that is no difference it need only keep its numbers, into which
+ * further planes are read.
  */
 #include "delta.h"
-#include "tensor_format.h"
+#include "tensor_dense.h"
 
 #include "access/detoast.h"
 #include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -182,4 +185,95 @@ delc_tensor_of_prefix(PG_FUNCTION_ARGS)
 		delc_layout_parse(&layout, VARDATA(padded), stored, ERRCODE_INVALID_PARAMETER_VALUE);
 	}
 	PG_RETURN_TENSOR(padded);
+}
+
+/* ---- into numbers that Python holds ---- */
+
+/* Elements that are read between two looks whether the query was cancelled. */
+#define READ_AT_ONCE (256 * (int64) DENSE_SEGMENT)
+
+static void *target = NULL;
+static int64 target_bytes = 0;
+
+/* The memory that read_planes() writes to from now on; NULL: none. */
+void
+delc_plane_target(void *numbers, int64 bytes)
+{
+	target = numbers;
+	target_bytes = bytes;
+}
+
+static void
+check_planes(const TensorLayout *layout, int known, int planes)
+{
+	if (target == NULL || target_bytes != layout->header.raw_bytes)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no numbers are there for planes to be read into"),
+				 errdetail("Functions of delc call this one; it has no use of its own.")));
+	if (known < 0 || known >= planes || planes > layout->planes)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a tensor of %d planes has no planes %d to %d", layout->planes, known + 1, planes)));
+}
+
+/* Planes known + 1 to planes of a value, of which bytes has those alone. */
+static void
+read_into_target(TensorLayout *layout, const char *bytes, uint32 start, int known, int planes)
+{
+	int64		elements = layout->header.elements;
+	DenseReader *reader;
+
+	for (int p = known; p < planes; p++)
+	{
+		layout->plane[p].offset -= start;
+		delc_plane_check(layout, bytes, p, ERRCODE_DATA_CORRUPTED);
+	}
+	reader = delc_dense_open_further(layout, bytes, target, known, planes, ERRCODE_DATA_CORRUPTED);
+	for (int64 first = 0; first < elements; first += READ_AT_ONCE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		delc_dense_read(reader, first, Min(READ_AT_ONCE, elements - first),
+						(char *) target + first * layout->header.item_size);
+	}
+	delc_dense_close(reader);
+}
+
+PG_FUNCTION_INFO_V1(delc_tensor_read_planes);
+
+/*
+ * read_planes(value tensor, known int, planes int) → (bytes bigint, chunks int)
+ *
+ * The numbers have the known planes and get those up to planes; bytes counts what is read of the value.
+ * What is unknown of each number afterwards is a one followed by zeros.
+ */
+Datum
+delc_tensor_read_planes(PG_FUNCTION_ARGS)
+{
+	Datum		value = PG_GETARG_DATUM(0);
+	int			known = PG_GETARG_INT32(1);
+	int			planes = PG_GETARG_INT32(2);
+	TensorLayout layout;
+	uint32		start;
+	uint32		end;
+	struct varlena *part;
+	TupleDesc	descriptor;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	delc_layout_read(value, &layout);
+	check_planes(&layout, known, planes);
+	if (delc_dense_needs_all(&layout, known, planes))
+		known = 0;
+	start = layout.plane[known].offset;
+	end = layout.plane[planes - 1].offset + layout.plane[planes - 1].length;
+	part = PG_DETOAST_DATUM_SLICE(value, (int32) start, (int32) (end - start));
+	read_into_target(&layout, VARDATA_ANY(part), start, known, planes);
+	values[0] = Int64GetDatum((int64) end - (known == 0 ? 0 : start));	/* the header with the first */
+	values[1] = Int32GetDatum(chunks_read(value, 0, Min(TENSOR_HEADER_MAX_BYTES, layout.total_bytes)) +
+							  chunks_read(value, start, (int64) end - start));
+	pfree(part);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }

@@ -102,6 +102,13 @@ typedef void (*DelcTensorPack) (Datum value, int target_dtype, void *out,
 extern PGDLLEXPORT void delc_tensor_pack(Datum value, int target_dtype,
 										 void *out, int64 expected_elements);
 
+/*
+ * The memory that delc.read_planes() writes numbers to, from now on until it
+ * is NULL; whoever sets it sees to it that it stays so long.
+ */
+typedef void (*DelcPlaneTarget) (void *numbers, int64 bytes);
+extern PGDLLEXPORT void delc_plane_target(void *numbers, int64 bytes);
+
 /* "float32" and so on; NULL for a number that is no dtype. */
 typedef const char *(*DelcDtypeName) (int dtype);
 extern PGDLLEXPORT const char *delc_dtype_name(int dtype);

@@ -145,6 +145,10 @@ typedef struct DenseReader DenseReader;
 
 extern DenseReader *delc_dense_open(const TensorLayout *layout, const char *bytes,
 									int planes, int sqlstate);
+extern DenseReader *delc_dense_open_further(const TensorLayout *layout, const char *bytes,
+											const char *numbers, int known, int planes,
+											int sqlstate);
+extern bool delc_dense_needs_all(const TensorLayout *layout, int known, int planes);
 extern void delc_dense_read(DenseReader *reader, int64 start, int64 elements,
 							char *dense);
 extern void delc_dense_close(DenseReader *reader);

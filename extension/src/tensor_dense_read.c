@@ -3,7 +3,8 @@
  *	  Reading the dense planes of a stored value (tensor_dense.h).
  *
  * All planes are decoded side by side, a segment of elements at a time, which
- * stays in the processor's cache until its numbers are put together.
+ * stays in the processor's cache until its numbers are put together.  Planes
+ * that were decoded before are taken from the numbers that they are part of.
  */
 #include "tensor_dense.h"
 
@@ -39,7 +40,10 @@ struct DenseReader
 {
 	TensorLayout layout;
 	const char *bytes;
+	int			known;			/* planes that are in numbers already */
 	int			wanted;
+	const char *numbers;		/* where those are; NULL without any */
+	uint8	   *recalled;		/* room for them: bytes, upper and lower halves */
 	int			sqlstate;
 	int64		start;			/* of the segment at hand */
 	int64		count;			/* its elements; 0 before the first */
@@ -47,6 +51,7 @@ struct DenseReader
 	const char *joined[TENSOR_MAX_PLANES];
 	uint8	   *halves[TENSOR_MAX_PLANES];	/* bytes put together of halves */
 	uint8	   *zero;
+	uint8	   *first_unknown;	/* of the bits that are unknown, the first; zero where they are to be zero */
 	uint8	   *keys;
 	uint8	   *contexts;
 	uint8	   *index;			/* which prefix each element has */
@@ -328,18 +333,14 @@ close_source(PlaneSource *source)
 static void
 open_sources(DenseReader *reader)
 {
-	for (int p = 0; p < reader->wanted; p++)
+	for (int p = reader->known; p < reader->wanted; p++)
 		open_source(reader, p);
 	reader->start = 0;
 	reader->count = 0;
 }
 
-/*
- * Begin to read the first planes of a parsed value; the bits below read as zero.
- * bytes must stay; sqlstate is for damage.
- */
-DenseReader *
-delc_dense_open(const TensorLayout *layout, const char *bytes, int planes, int sqlstate)
+static DenseReader *
+open_reader(const TensorLayout *layout, const char *bytes, int known, int planes, int sqlstate)
 {
 	DenseReader *reader = palloc(sizeof(DenseReader));
 	uint8	   *room = palloc((TENSOR_MAX_PLANES + 5) * DENSE_SEGMENT);
@@ -347,8 +348,12 @@ delc_dense_open(const TensorLayout *layout, const char *bytes, int planes, int s
 	reader->layout = *layout;
 	reader->bytes = bytes;
 	reader->wanted = layout->header.elements == 0 ? 0 : planes;
+	reader->known = Min(known, reader->wanted);
+	reader->numbers = NULL;
+	reader->recalled = NULL;
 	reader->sqlstate = sqlstate;
 	reader->zero = memset(room, 0, DENSE_SEGMENT);
+	reader->first_unknown = reader->zero;
 	reader->keys = room + DENSE_SEGMENT;
 	reader->contexts = room + 2 * DENSE_SEGMENT;
 	reader->index = room + 3 * DENSE_SEGMENT;
@@ -359,11 +364,59 @@ delc_dense_open(const TensorLayout *layout, const char *bytes, int planes, int s
 	return reader;
 }
 
+/*
+ * Begin to read the first planes of a parsed value; the bits below read as zero.
+ * bytes must stay; sqlstate is for damage.
+ */
+DenseReader *
+delc_dense_open(const TensorLayout *layout, const char *bytes, int planes, int sqlstate)
+{
+	return open_reader(layout, bytes, 0, planes, sqlstate);
+}
+
+/*
+ * Begin to read further planes of numbers of which the first known planes are
+ * there; of the bits that stay unknown the first reads as one, the others as
+ * zero.  The numbers may be overwritten with what is read.
+ */
+DenseReader *
+delc_dense_open_further(const TensorLayout *layout, const char *bytes, const char *numbers,
+						int known, int planes, int sqlstate)
+{
+	DenseReader *reader = open_reader(layout, bytes, known, planes, sqlstate);
+
+	Assert(!delc_dense_needs_all(layout, known, planes));
+	reader->numbers = numbers;
+	reader->recalled = palloc((3 * TENSOR_MAX_PLANES + 1) * DENSE_SEGMENT);
+	if (planes < layout->planes)
+	{
+		bool		lower_half = layout->plane[planes].width == 4 && planes % 2 == 0;
+
+		reader->first_unknown = reader->recalled + 3 * TENSOR_MAX_PLANES * DENSE_SEGMENT;
+		memset(reader->first_unknown, lower_half ? 0x08 : 0x80, DENSE_SEGMENT);
+	}
+	return reader;
+}
+
+/* Can planes behind the known ones be read only together with these?  Those of tables can. */
+bool
+delc_dense_needs_all(const TensorLayout *layout, int known, int planes)
+{
+	for (int p = known; p < planes && known > 0; p++)
+	{
+		if (layout->plane[p].encoding == PLANE_TABLE)
+			return true;
+	}
+	return false;
+}
+
 void
 delc_dense_close(DenseReader *reader)
 {
-	for (int p = 0; p < reader->wanted; p++)
+	for (int p = reader->known; p < reader->wanted; p++)
 		close_source(&reader->source[p]);
+	if (reader->recalled != NULL)
+		pfree(reader->recalled);
 	pfree(reader->zero);
 	pfree(reader);
 }
@@ -531,6 +584,49 @@ read_plane(DenseReader *reader, int p, int64 start, int64 count)
 	}
 }
 
+/* Is plane p the upper or the lower half of a byte? */
+static bool
+is_half(const DenseReader *reader, int p)
+{
+	return reader->layout.plane[p].width == 4;
+}
+
+/* Known planes of the segment, from the numbers that have them. */
+static void
+recall_planes(DenseReader *reader, int64 start, int64 count)
+{
+	int			item_size = reader->layout.header.item_size;
+	char	   *bytes[TENSOR_MAX_PLANES];
+
+	for (int byte = 0; byte < item_size; byte++)
+		bytes[byte] = (char *) reader->recalled + byte * DENSE_SEGMENT;
+	delc_planes_split(reader->numbers + start * item_size, count, item_size, bytes);
+	for (int p = 0; p < reader->known; p++)
+	{
+		uint8	   *halves = reader->recalled + (TENSOR_MAX_PLANES + p) * DENSE_SEGMENT;
+
+		if (!is_half(reader, p))
+			reader->values[p] = (const uint8 *) bytes[p];
+		else
+		{
+			/* an odd plane has the upper half of its byte, the next one the lower half */
+			if (p % 2 == 1)
+				delc_nibbles_split((const uint8 *) bytes[(p + 1) / 2], count, halves,
+								   halves + DENSE_SEGMENT);
+			reader->values[p] = halves;
+		}
+	}
+}
+
+/* Plane p, or what stands for it where it is not read. */
+static const uint8 *
+plane_values(const DenseReader *reader, int p)
+{
+	if (p < reader->wanted)
+		return reader->values[p];
+	return p == reader->wanted ? reader->first_unknown : reader->zero;
+}
+
 /* The bytes of the segment's numbers, put together of halves where there are any. */
 static void
 join_halves(DenseReader *reader, int64 count)
@@ -542,12 +638,11 @@ join_halves(DenseReader *reader, int64 count)
 		int			p = halves && byte > 0 ? 2 * byte - 1 : byte;
 
 		if (!halves || byte == 0 || p >= reader->wanted)
-			reader->joined[byte] = (const char *) (p < reader->wanted ? reader->values[p] : reader->zero);
+			reader->joined[byte] = (const char *) plane_values(reader, p);
 		else
 		{
-			delc_nibbles_join(reader->values[p],
-							  p + 1 < reader->wanted ? reader->values[p + 1] : reader->zero,
-							  count, reader->halves[byte]);
+			delc_nibbles_join(reader->values[p], plane_values(reader, p + 1), count,
+							  reader->halves[byte]);
 			reader->joined[byte] = (const char *) reader->halves[byte];
 		}
 	}
@@ -559,7 +654,9 @@ next_segment(DenseReader *reader)
 	int64		start = reader->start + reader->count;
 	int64		count = Min(DENSE_SEGMENT, reader->layout.header.elements - start);
 
-	for (int p = 0; p < reader->wanted; p++)
+	if (reader->known > 0)
+		recall_planes(reader, start, count);
+	for (int p = reader->known; p < reader->wanted; p++)
 		read_plane(reader, p, start, count);
 	join_halves(reader, count);
 	reader->start = start;
@@ -574,7 +671,7 @@ delc_dense_read(DenseReader *reader, int64 start, int64 elements, char *dense)
 
 	if (start < reader->start)
 	{
-		for (int p = 0; p < reader->wanted; p++)
+		for (int p = reader->known; p < reader->wanted; p++)
 			close_source(&reader->source[p]);
 		open_sources(reader);
 	}

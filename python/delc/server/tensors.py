@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import _delc
@@ -33,6 +35,27 @@ def from_buffer(buffer: Any, dtype: str, shape: tuple[int, ...]) -> Any:
     if 0 in shape:
         return torch.empty(shape, dtype=torch.bfloat16)
     return torch.frombuffer(buffer, dtype=torch.bfloat16).reshape(shape)
+
+
+def fresh(count: int, dtype: Any) -> Any:
+    """A torch tensor of so many numbers, to be filled; in large pages of memory where it is large."""
+    import torch
+
+    if count == 0:
+        return torch.empty(0, dtype=dtype)
+    return torch.frombuffer(_delc.fresh_numbers(count * dtype.itemsize), dtype=dtype)
+
+
+@contextmanager
+def receiving(numbers: Any) -> Iterator[None]:
+    """``delc.read_planes()`` reads into this contiguous torch tensor within the block."""
+    import torch
+
+    _delc.plane_target(numbers.view(torch.uint8).numpy())
+    try:
+        yield
+    finally:
+        _delc.plane_target(None)
 
 
 def checksum(value: Any) -> int:

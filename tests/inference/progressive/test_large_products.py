@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delc.inference.progressive import decisions, large_products, methods
+from delc.inference.progressive import decisions, large_convolutions, large_products, methods
 from delc.inference.progressive.boxes import Box, box_of_prefix, powers_below
 from delc.inference.progressive.large_products import LargeMatrix
 from delc.inference.progressive.methods import Method
-from delc.inference.progressive.rules_linear import large_stage
+from delc.inference.progressive.rules_linear import convolution, large_stage
 from delc.inference.progressive.stages import Bounds
 from delc.networks.kinds import Value
 from support.progressive import boxed_network, boxes, cut, network
@@ -96,3 +96,45 @@ def test_no_label_certified_through_large_matrices_is_wrong(bits: int, monkeypat
             certified += int(proven.sum())
             assert bool((guess[proven].argmax(1) == full[proven].argmax(1)).all())
     assert certified >= (1000 if bits >= 16 else 0)
+
+
+CONVOLUTIONS: dict[str, tuple[str, dict[str, object], tuple[int, ...]]] = {
+    "plain": ("conv2d", {"kernel_size": 3}, (4, 7, 6)),
+    "padded, with strides": ("conv2d", {"kernel_size": [3, 2], "stride": [2, 1], "padding": [1, 2]}, (4, 7, 6)),
+    "same size": ("conv2d", {"kernel_size": 4, "padding": "same"}, (4, 7, 6)),
+    "dilated, mirrored": (
+        "conv2d",
+        {"kernel_size": 2, "dilation": 2, "padding": 1, "padding_mode": "reflect"},
+        (4, 7, 6),
+    ),
+    "in one dimension": ("conv1d", {"kernel_size": 3, "padding": 1, "padding_mode": "circular"}, (4, 11)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("what", CONVOLUTIONS)
+@pytest.mark.parametrize("bits", [12, 16, 24, 32])
+def test_large_convolutions_are_bounded_as_small_ones_are(
+    what: str, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, arguments, shape = CONVOLUTIONS[what]
+    built = network([{"kind": kind, "arguments": {"out_channels": 5, **arguments}}], Value(shape), seed=bits)
+    inputs, bounds = arriving(3, torch.Size(shape).numel(), 1.0, 1e-3, bits)
+    inputs, incoming = inputs.reshape(3, *shape), Bounds(bounds.low.reshape(3, *shape), bounds.high.reshape(3, *shape))
+    layer = boxed_network(built, bits).layers[0]
+    small = convolution(layer, [incoming])
+    monkeypatch.setattr(large_products, "FROM", 1)
+    monkeypatch.setattr(large_convolutions, "WINDOWS_BYTES", 1)
+    layer = boxed_network(built, bits).layers[0]
+    stage = convolution(layer, [incoming])
+    assert "large" in layer.cache
+    found = built.module(inputs).double()
+    assert bool(((stage.bounds.low <= found) & (found <= stage.bounds.high)).all())
+    torch.testing.assert_close(stage.bounds.centre, small.bounds.centre, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(stage.bounds.radius, small.bounds.radius, rtol=0.05, atol=5e-4)
+    assert stage.affine is not None
+    assert small.affine is not None
+    torch.testing.assert_close(stage.affine([incoming.centre]), small.affine([incoming.centre]))
+    lines, rows = torch.randn_like(small.bounds.low), torch.arange(3)
+    pulls = [found.pulls[0] for found in (stage, small)]
+    torch.testing.assert_close(*(pull(lines, rows) for pull in pulls if pull is not None))

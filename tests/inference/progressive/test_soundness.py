@@ -182,15 +182,24 @@ def test_exact_ties_are_never_certified() -> None:
 @settings(deadline=None)
 @given(
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50),
-    st.integers(9, 32),
+    st.integers(1, 32),
 )
 def test_a_box_holds_every_number_with_its_leading_bits(numbers: list[float], bits: int) -> None:
     whole = torch.tensor(numbers, dtype=torch.float32)
     box = box_of_prefix(cut(whole, bits), bits)
     assert bool(((whole.double() - box.wide()).abs() <= box.spread()).all())
     noise = torch.randint(0, 1 << (32 - bits), whole.shape, dtype=torch.int64).int()
-    other = (cut(whole, bits).view(torch.int32) | noise).view(torch.float32)
-    assert bool(((other.double() - box.wide()).abs() <= box.spread()).all())
+    for unknown in (noise, torch.full_like(noise, (1 << (32 - bits)) - 1)):
+        other = (cut(whole, bits).view(torch.int32) | unknown).view(torch.float32)
+        held = (other.double() - box.wide()).abs() <= box.spread()
+        assert bool((held | ~torch.isfinite(other)).all())
+
+
+def test_of_one_byte_a_box_reaches_over_two_powers_of_two() -> None:
+    box = box_of_prefix(cut(torch.tensor([1.0, -1.0, 2e38]), 8), 8)
+    assert box.centre[:2].tolist() == [1.25, -1.25]
+    assert box.spread()[:2].tolist() == pytest.approx([0.75, 0.75], rel=1e-5)
+    assert box.spread()[2] == float("inf")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

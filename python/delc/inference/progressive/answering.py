@@ -78,7 +78,7 @@ class Answering:
                     self.settler.remark = "read in full at once: memory that sessions share has the model"
                     self.model.read_all()
                     return self.settler.answer(inputs)
-                if not self.model.prepared and self.model.work.preparing > self.model.budget.left:
+                if not self.model.budget.affords(self.model.work.step(1, prepared=False)):
                     return self.settler.answer(inputs)
                 self.model.deepen()
                 self.model.budget.earn(0.0, self.model.reading_seconds)

@@ -16,7 +16,7 @@ import torch
 
 from delc.server.errors import InvalidData
 
-_EXPONENT_BITS = {torch.float16: 5, torch.bfloat16: 8, torch.float32: 8, torch.float64: 11}
+EXPONENT_BITS = {torch.float16: 5, torch.bfloat16: 8, torch.float32: 8, torch.float64: 11}
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -62,6 +62,9 @@ class Box:
         return Box(self.centre[some], None if self.given is None else self.given[some], self.step)
 
 
+LARGEST_FLOAT = torch.finfo(torch.float32).max
+
+
 def powers_below(numbers: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """The largest power of two that is no larger than each float32's magnitude; the smallest normal one at least."""
     found = torch.empty(numbers.shape) if out is None else out
@@ -88,16 +91,27 @@ def box_of_prefix(prefix: torch.Tensor, known_bits: int) -> Box:
         return Box(prefix)
     if not prefix.is_floating_point():
         raise ValueError(f"{known_bits} bits of {prefix.dtype} say nothing of its value")
-    half = 1 << (unknown - 1)
     pattern = prefix.contiguous().view(_INTEGERS[prefix.element_size()])
     integers = pattern.numpy()
-    centre = torch.from_numpy(np.bitwise_or(integers, integers.dtype.type(half))).view(prefix.dtype)
+    if known_bits <= EXPONENT_BITS.get(prefix.dtype, 8):
+        high = torch.from_numpy(np.bitwise_or(integers, integers.dtype.type((1 << unknown) - 1))).view(prefix.dtype)
+        return _over_exponents(prefix, high)
+    centre = torch.from_numpy(np.bitwise_or(integers, integers.dtype.type(1 << (unknown - 1)))).view(prefix.dtype)
     if prefix.dtype == torch.float64:
         return _rounded_outwards(prefix, centre)
-    if prefix.dtype == torch.float32 and known_bits > _EXPONENT_BITS[torch.float32]:
-        return Box(centre, step=2.0 ** (_EXPONENT_BITS[torch.float32] - known_bits))
+    if prefix.dtype == torch.float32:
+        return Box(centre, step=2.0 ** (EXPONENT_BITS[torch.float32] - known_bits))
     centre = centre.float()
     return Box(centre, (centre - prefix.float()).abs())
+
+
+def _over_exponents(low: torch.Tensor, high: torch.Tensor) -> Box:
+    """The box of numbers between two ends, of which not even the exponent is known; infinite where the outer end is."""
+    near, far = low.double(), high.double()
+    bounded = far.abs() <= LARGEST_FLOAT
+    middle = torch.where(bounded, (near + far) / 2, near).clamp(-LARGEST_FLOAT, LARGEST_FLOAT).float()
+    radius = torch.maximum((middle.double() - near).abs(), (far - middle.double()).abs()) * (1 + 2.0**-20) + 2.0**-149
+    return Box(middle, torch.where(bounded, radius, torch.inf).float())
 
 
 def _rounded_outwards(prefix: torch.Tensor, centre: torch.Tensor) -> Box:
@@ -110,7 +124,7 @@ def _rounded_outwards(prefix: torch.Tensor, centre: torch.Tensor) -> Box:
 
 def require_finite(name: str, box: Box, known_bits: int) -> None:
     """Raises ``InvalidData`` for a parameter with numbers that are infinite or NaN: nothing can be bounded then."""
-    if not box.centre.is_floating_point() or known_bits <= _EXPONENT_BITS.get(box.centre.dtype, 8):
+    if not box.centre.is_floating_point() or known_bits <= EXPONENT_BITS.get(box.centre.dtype, 8):
         return  # bits that are still unknown decide whether a number is infinite
     if not box.centre.numel() or all(math.isfinite(end) for end in map(float, box.centre.aminmax())):
         return  # in one pass; NaN is the least and the greatest

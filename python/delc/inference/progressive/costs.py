@@ -1,14 +1,16 @@
 """What bounds may cost, so that progressive answers are never much slower than full ones.
 
 Time that bounds take without settling everything is lost: the rest is read in full after all. It is limited to a share
-of what full precision would take for the rows that were answered so far, plus a constant for each model and session.
-The clock decides: estimates only say which method to try.
+of what full precision is thought to take for the rows that were asked for so far, plus a constant for each model and
+session. Everything that full precision does not do is paid of it: making parameters ready, guesses, bounds, and putting
+differences together again; planes are decoded once however they are read. Before each step its estimate, at the pace of
+the steps before, is compared with what is left.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ SHARE = 0.25
 CONSTANT = 1.0
 """Seconds more, once for each model and session."""
 
-QUICK_FLOPS = 5e10
+QUICK_FLOPS = 8e10
 """Operations a second of a forward pass, at its best: full precision is not thought slower than it is."""
 
 BOXED_NUMBERS = 1.5e7
@@ -30,11 +32,17 @@ LARGE_BOXED_NUMBERS = 4e8
 BOUND_FLOPS = 3e9
 """Operations a second of bounds, which are float64 and have smaller products."""
 
-LARGE_FLOPS = 3e10
+LARGE_FLOPS = 6e10
 """The same, with large matrices."""
 
-LARGE_PASSED_NUMBERS = 3e8
-"""Numbers of large matrices a second that a pass goes over, for however few rows."""
+LARGE_PASSED_NUMBERS = 4e8
+"""Numbers of large matrices a second that intervals go over, for however few rows."""
+
+TRACE_SWEEPS = 4
+"""Traces go over them so many times as long, because they are float64."""
+
+SAMPLE = 32
+"""So many rows are tried first at a depth where all of them would take a good part of what is left."""
 
 INTERVAL_PASSES = 4
 """An interval pass costs so many forward passes: products of centres, of radii, of magnitudes, and a guess."""
@@ -42,11 +50,14 @@ INTERVAL_PASSES = 4
 PROBE = 16
 """So many rows are tried first where a method would take a good part of what is left."""
 
+STEADY = 0.1
+"""Seconds that steps must have taken before their pace counts as much as the estimates."""
+
 GROWTH = 8
 """Each portion has so many times the rows of the one before."""
 
 WORTHWHILE = 0.5
-"""Intervals go on to further rows while they settle this share."""
+"""Further rows are tried while this share is settled."""
 
 CHEAP = 0.1
 """A method that is expected to take less than this share of what is left is tried on all rows at once."""
@@ -54,56 +65,78 @@ CHEAP = 0.1
 
 @dataclass(frozen=True)
 class Work:
-    """What bounds have to do: ``numbers`` of parameters and ``flops`` of a row's forward pass, those of ``large``
-    matrices among them.
+    """What bounds have to do: ``numbers`` of parameters and ``flops`` of a row's forward pass; ``large`` and
+    ``large_flops``: those of large matrices among them.
     """
 
     numbers: int
     large: int
     flops: int
+    large_flops: int = 0
 
     @property
     def preparing(self) -> float:
         """Seconds to make the parameters ready at a depth."""
         return (self.numbers - self.large) / BOXED_NUMBERS + self.large / LARGE_BOXED_NUMBERS
 
-    def passes(self, count: float, rows: int) -> float:
-        """Seconds of as much as so many forward passes of each row."""
-        each = max(0, self.flops - 2 * self.large) / BOUND_FLOPS + 2 * self.large / LARGE_FLOPS
-        return self.large / LARGE_PASSED_NUMBERS + count * rows * each
+    def passes(self, count: float, rows: int, sweeps: float = 1.0) -> float:
+        """Seconds of as much as so many forward passes of each row, going over large matrices so many times."""
+        each = max(0, self.flops - self.large_flops) / BOUND_FLOPS + self.large_flops / LARGE_FLOPS
+        return sweeps * self.large / LARGE_PASSED_NUMBERS + count * rows * each
+
+    def guess(self, rows: int) -> float:
+        """Seconds of a forward pass."""
+        return rows * self.flops / QUICK_FLOPS
+
+    def step(self, rows: int, *, prepared: bool) -> float:
+        """Seconds of the least that is tried at a depth: a guess and intervals, and making ready for them."""
+        return (0.0 if prepared else self.preparing) + self.guess(rows) + self.passes(INTERVAL_PASSES, rows)
 
 
 @dataclass
 class Budget:
-    """Seconds of the processor that bounds may take and have taken: other programs on the machine do not count."""
+    """Seconds of the processor that bounds may take and have taken: other programs on the machine do not count.
+
+    ``foreseen``: what the steps that were estimated should have taken, and ``measured`` what they took.
+    """
 
     allowed: float = CONSTANT
     spent: float = 0.0
+    foreseen: float = 0.0
+    measured: float = 0.0
+    clock: Callable[[], float] = time.process_time
 
     @property
     def left(self) -> float:
         """Seconds that are left."""
         return self.allowed - self.spent
 
+    @property
+    def pace(self) -> float:
+        """As how many times as long as estimated steps take, from those so far."""
+        return (self.measured + STEADY) / (self.foreseen + STEADY)
+
+    def affords(self, estimate: float) -> bool:
+        """Whether a step that is estimated to take so long may begin."""
+        return estimate * self.pace <= self.left
+
+    def cheap(self, estimate: float) -> bool:
+        """Whether it takes next to nothing of what is left."""
+        return estimate * self.pace <= CHEAP * self.left
+
     def earn(self, flops: float, reading: float = 0.0) -> None:
         """For work that full precision would have to do: operations, and seconds of reading."""
         self.allowed += SHARE * (flops / QUICK_FLOPS + reading)
 
     @contextmanager
-    def spending(self) -> Iterator[None]:
-        """Counts the time of the block."""
-        started = time.process_time()
+    def spending(self, estimate: float | None = None) -> Iterator[None]:
+        """Counts the time of the block, which was estimated to take so long."""
+        started = self.clock()
         try:
             yield
         finally:
-            self.spent += time.process_time() - started
-
-
-@dataclass
-class Unlimited(Budget):
-    """Of callers that want to know what bounds can do."""
-
-    @property
-    def left(self) -> float:
-        """Always enough."""
-        return float("inf")
+            took = self.clock() - started
+            self.spent += took
+            if estimate is not None:
+                self.foreseen += estimate
+                self.measured += took

@@ -8,7 +8,7 @@ still go through it in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +34,32 @@ UPWARD = 1 + 4 * OWN
 
 
 @dataclass(frozen=True)
+class Parts:
+    """The middles of bounds, their largest magnitudes and their radii, in float32."""
+
+    centre: torch.Tensor
+    magnitude: torch.Tensor
+    radius: torch.Tensor
+
+    @staticmethod
+    def of(bounds: Bounds) -> Parts:
+        """Rounded to nearest; ``OWN`` covers that."""
+        return Parts(bounds.centre.float(), bounds.magnitude.float(), bounds.radius.float())
+
+    def rows(self, start: int, count: int) -> Parts:
+        """Those of some rows."""
+        return self.map(lambda part: part[start : start + count])
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Parts:
+        """With each of them moved or copied."""
+        return Parts(function(self.centre), function(self.magnitude), function(self.radius))
+
+
+@dataclass(frozen=True)
 class LargeMatrix:
-    """A matrix (outputs, inputs) of which each number is known to within ``step`` times the power of two below it."""
+    """A matrix (outputs, inputs) of which each number is known to within ``step`` times the power of two below it; a
+    convolution's inputs are those of a window.
+    """
 
     centre: torch.Tensor
     step: float
@@ -48,7 +72,7 @@ class LargeMatrix:
             return None
         step = box.step or 0.0
         low, high = box.centre.aminmax()
-        return LargeMatrix(box.centre, step, max(-float(low), float(high)) * (1 + step))
+        return LargeMatrix(box.centre.flatten(1), step, max(-float(low), float(high)) * (1 + step))
 
     @property
     def terms(self) -> int:
@@ -69,10 +93,14 @@ class LargeMatrix:
         """(middle, noise, spread) of the product, float64 (…, outputs): the product of the middles, how far the unknown
         parts of the matrix and rounding may move it, and what the widths of the inputs add.
         """
-        shape = arriving.low.shape[:-1]
-        centre = arriving.centre.reshape(-1, self.terms).float()
-        magnitude = arriving.magnitude.reshape(-1, self.terms).float()
-        radius = arriving.radius.reshape(-1, self.terms).float()
+        return self.of_parts(Parts.of(arriving))
+
+    def of_parts(self, arriving: Parts) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As ``bounds``, of inputs in float32."""
+        shape = arriving.centre.shape[:-1]
+        centre, magnitude, radius = (
+            part.reshape(-1, self.terms) for part in (arriving.centre, arriving.magnitude, arriving.radius)
+        )
         certain = not bool(radius.any())
         outputs = [torch.zeros((len(centre), len(self.centre)), dtype=torch.float64) for _ in range(3)]
         middle, noise, spread = outputs

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from delc.inference.progressive import rounding
 from delc.inference.progressive.boxes import Box
+from delc.inference.progressive.large_convolutions import is_wide, large_convolution
 from delc.inference.progressive.large_products import LargeMatrix
 from delc.inference.progressive.stages import (
     REFUSALS,
@@ -89,6 +90,11 @@ def product_stage(
     )
 
 
+def is_large(layer: LayerView) -> bool:
+    """Whether a layer's weight is bounded as a large matrix where it has enough numbers."""
+    return layer.kind == "linear" or is_wide(layer)
+
+
 @rule("linear")
 def linear(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     """Over the last dimension."""
@@ -146,6 +152,10 @@ def layer_convolution(layer: LayerView) -> Product:
 def convolution(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     """Each output sums at most a window of each channel of its group."""
     box = layer.boxes["weight"]
+    if is_large(layer):
+        large: LargeMatrix | None = layer.kept("large", lambda: LargeMatrix.of(box))
+        if large is not None:
+            return _large_convolution(layer, numbers(inputs[0]), large)
     groups = layer.arguments["groups"]
     turned = "output_padding" in layer.arguments
     incoming = box.centre.shape[0] // groups if turned else box.centre.shape[1]
@@ -162,6 +172,16 @@ def convolution(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     return product_stage(
         arriving, weights, terms, product, transposed_map(lambda values: product(values, weights.centre), shape)
     )
+
+
+def _large_convolution(layer: LayerView, arriving: Bounds, matrix: LargeMatrix) -> Stage:
+    product, shape = layer_convolution(layer), arriving.low.shape[1:]
+
+    def maps() -> tuple[Callable[[torch.Tensor], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]:
+        wide = layer.kept("wide", lambda: layer.boxes["weight"].wide())
+        return lambda values: product(values, wide), transposed_map(lambda values: product(values, wide), shape)
+
+    return large_convolution(layer, arriving, matrix, layer.boxes.get("bias"), maps)
 
 
 for _kind in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"):

@@ -46,6 +46,10 @@ class Source(Protocol):
         """What bounds have to do."""
 
     @property
+    def seconds_left(self) -> float:
+        """What reading the rest takes, at the rate so far."""
+
+    @property
     def prepared(self) -> bool:
         """Whether the parameters are ready for bounds at this depth."""
 
@@ -102,17 +106,12 @@ class Settler:
             self.remark = self.remark or "the session holds the model in full"
         self._give_up_early()
         while len(open_rows) and not self.source.complete:
-            if not self.source.prepared and self.source.work.preparing > self.budget.left:
-                self.remark = "read in full: making so many parameters ready for bounds takes longer than reading them"
+            if not self._affords_depth(len(open_rows)):
                 self.source.read_all()
                 break
-            with self.budget.spending():  # for boxes, and for guesses that full precision does not have to make
-                guess = self.source.middle()(inputs) if answers is None else self._guess(answers, inputs, open_rows)
-            if answers is None:
-                answers = self._blank(guess)
-            open_rows = self._at_this_depth(inputs, answers, open_rows)
+            answers, open_rows = self._at_this_depth(inputs, answers, open_rows)
             if len(open_rows):
-                self._deepen()
+                self.source.deepen()
         if len(open_rows):
             answers = self._in_full(inputs, answers, open_rows)
         assert answers is not None
@@ -126,25 +125,48 @@ class Settler:
             self.remark = f"read in full at once: {reason}"
             self.source.read_all()
 
-    def _deepen(self) -> None:
-        if self.budget.left <= 0:
-            self.remark = "read in full: bounds had taken as much time as they may"
-            self.source.read_all()
-        else:
-            self.source.deepen()
+    def _affords_depth(self, rows: int) -> bool:
+        """Whether bounds may be tried at this depth, for a few rows at least."""
+        step = self.source.work.step(min(rows, costs.SAMPLE), prepared=self.source.prepared)
+        if self.budget.affords(step):
+            return True
+        self.remark = "read in full: bounds would have taken more time than they may"
+        return False
 
-    def _guess(self, answers: Answers, inputs: Inputs, open_rows: torch.Tensor) -> torch.Tensor:
-        """Better guesses for the open rows, from the bits that were read since."""
-        better = self.source.middle()(methods.some(inputs, open_rows))
-        answers.outputs[open_rows] = better
-        return better
+    def _at_this_depth(
+        self, inputs: Inputs, answers: Answers | None, open_rows: torch.Tensor
+    ) -> tuple[Answers, torch.Tensor]:
+        """Tries a few rows, and the others where most of these are settled; the answers and what stays open."""
+        work = self.source.work
+        whole = work.step(len(open_rows), prepared=self.source.prepared)
+        size = len(open_rows) if self.budget.cheap(whole) else costs.SAMPLE
+        sample, rest = open_rows[:size], open_rows[size:]
+        answers = self._guess(answers, inputs, sample)
+        left = self._by_methods(inputs, answers, sample)
+        if not len(rest):
+            return answers, left
+        settled = len(sample) - len(left)
+        if settled < costs.WORTHWHILE * len(sample) or not self.budget.affords(work.step(len(rest), prepared=True)):
+            return answers, torch.cat([left, rest])
+        answers = self._guess(answers, inputs, rest)
+        return answers, torch.cat([left, self._by_methods(inputs, answers, rest)])
 
-    def _blank(self, guess: torch.Tensor) -> Answers:
-        evidence = exact_evidence(self.decision, guess)
-        rows = len(guess)
-        nothing = torch.full(evidence.low.shape, torch.nan, dtype=torch.float64)
+    def _guess(self, answers: Answers | None, inputs: Inputs, rows: torch.Tensor) -> Answers:
+        """The answers with guesses for some rows from the bits that were read so far."""
+        work = self.source.work
+        estimate = work.guess(len(rows)) + (0.0 if self.source.prepared else work.preparing)
+        with self.budget.spending(estimate):
+            guess = self.source.middle()(methods.some(inputs, rows))
+            answers = answers or self._blank(guess, len(next(iter(inputs.values()))))
+            answers.outputs[rows] = guess
+        return answers
+
+    def _blank(self, some: torch.Tensor, rows: int) -> Answers:
+        """No answers for so many rows, of whose outputs some are there to see what they look like."""
+        evidence = exact_evidence(self.decision, some)
+        nothing = torch.full((rows, *evidence.low.shape[1:]), torch.nan, dtype=torch.float64)
         return Answers(
-            guess.clone(),
+            torch.zeros((rows, *some.shape[1:]), dtype=some.dtype),
             torch.zeros(rows, dtype=torch.bool),
             torch.zeros(rows, dtype=torch.int64),
             [""] * rows,
@@ -152,7 +174,7 @@ class Settler:
             nothing.clone(),
         )
 
-    def _at_this_depth(self, inputs: Inputs, answers: Answers, open_rows: torch.Tensor) -> torch.Tensor:
+    def _by_methods(self, inputs: Inputs, answers: Answers, open_rows: torch.Tensor) -> torch.Tensor:
         """Tries the methods in order; returns the rows that stay open."""
         self._crossing = 0.0
         for method in Method:
@@ -169,20 +191,24 @@ class Settler:
         """Tries a method on more and more rows, as long as it settles them and there is time; returns the rows that
         stay open, and whether the method is worth being tried at this depth again.
 
-        Where a dear method leaves a row open, the next bits are read in any case, and make all the others cheap.
+        Where a dear method leaves a row open, the next bits are read in any case, and make all the others cheap. It is
+        not tried where reading all that is left takes less time.
         """
-        passes = self._passes(method, answers.outputs.shape[1])
-        cheap = self.source.work.passes(passes, len(open_rows)) <= costs.CHEAP * self.budget.left
-        size, rest = len(open_rows) if cheap else costs.PROBE, open_rows
+        outputs = answers.outputs.shape[1]
+        whole = self._seconds(method, outputs, len(open_rows))
+        size, rest = len(open_rows) if self.budget.cheap(whole) else costs.PROBE, open_rows
         left: list[torch.Tensor] = []
         took = 0.0
         while len(rest):
             # Small portions mostly take the time that any takes, so what they took is no rate.
-            expected = self.source.work.passes(passes, min(size, len(rest)))
-            if self.budget.left <= 0 or max(took, expected) > self.budget.left:
+            estimate = self._seconds(method, outputs, min(size, len(rest)))
+            dear = method is not Method.INTERVALS and not self.budget.cheap(estimate)
+            if took > self.budget.left or not self.budget.affords(estimate):
+                return torch.cat([*left, rest]), False
+            if dear and estimate * self.budget.pace > self.source.seconds_left:
                 return torch.cat([*left, rest]), False
             portion, rest = rest[:size], rest[size:]
-            unsettled, took = self._try(method, inputs, answers, portion)
+            unsettled, took = self._try(method, inputs, answers, portion, estimate)
             left.append(unsettled)
             enough = costs.WORTHWHILE if method is Method.INTERVALS else 1.0
             if len(portion) - len(unsettled) < enough * len(portion):
@@ -190,19 +216,21 @@ class Settler:
             size *= costs.GROWTH
         return torch.cat(left), True
 
-    def _passes(self, method: Method, outputs: int) -> float:
-        """As how many forward passes of a row a method is expected to take."""
-        passes: float = costs.INTERVAL_PASSES
-        if method is not Method.INTERVALS:
-            passes += 1 + outputs
+    def _seconds(self, method: Method, outputs: int, rows: int) -> float:
+        """What a method is expected to take."""
+        if method is Method.INTERVALS:
+            return self.source.work.passes(costs.INTERVAL_PASSES, rows)
+        passes = costs.INTERVAL_PASSES + 1.0 + outputs
         if method is Method.REFINED:
             passes += self._crossing / 2
-        return passes
+        return self.source.work.passes(passes, rows, costs.TRACE_SWEEPS)
 
-    def _try(self, method: Method, inputs: Inputs, answers: Answers, rows: torch.Tensor) -> tuple[torch.Tensor, float]:
+    def _try(
+        self, method: Method, inputs: Inputs, answers: Answers, rows: torch.Tensor, estimate: float
+    ) -> tuple[torch.Tensor, float]:
         """The rows that stay open, and the seconds it took."""
         before = self.budget.spent
-        with self.budget.spending():
+        with self.budget.spending(estimate):
             found = methods.attempt(
                 self.source.boxed(),
                 method,
@@ -225,7 +253,7 @@ class Settler:
         self.remark = self.remark or "read in full: some rows were not settled by fewer bits"
         outputs = self.source.full()(inputs)
         if answers is None:
-            answers = self._blank(outputs)
+            answers = self._blank(outputs, len(outputs))
         exact = exact_evidence(self.decision, outputs[open_rows])
         answers.outputs[open_rows] = outputs[open_rows]
         answers.bits[open_rows] = self.source.all_bits

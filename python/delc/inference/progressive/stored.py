@@ -9,9 +9,10 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
 
 import plpy
@@ -22,13 +23,15 @@ from delc.inference.progressive import costs, large_products
 from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
 from delc.inference.progressive.depths import AHEAD_BITS, FIRST_BITS, SMALL, Depths, read_ahead
 from delc.inference.progressive.fill import filled
+from delc.inference.progressive.numbers import Numbers
 from delc.inference.progressive.propagation import Boxed, boxed
+from delc.inference.progressive.rules_linear import is_large
 from delc.inference.progressive.settling import Forward
 from delc.models import loaded, parameters, stored_tensors
 from delc.models.versions import ModelVersion
 from delc.networks import BuiltNetwork, Network, restore
 from delc.networks.resolution import ResolvedNetwork, resolve
-from delc.server import interrupts, queries, settings
+from delc.server import interrupts, queries, settings, tensors
 from delc.server.errors import InvalidParameter
 
 ALL_BITS = 32
@@ -45,7 +48,8 @@ MEMORY_SHARE = 4
 class Hop:
     """A stored value that a tensor is made of: itself, or its base, or a difference on the way from the base to it.
 
-    ``ends``: up to where it is read for each of the tensor's depths. ``prefix``: what was read so far.
+    ``ends``: up to where it is read for each of the tensor's depths. ``prefix``: what was read so far, of values that
+    are put together of several.
     """
 
     id: int
@@ -65,8 +69,11 @@ class StoredTensor:
     chunk: int
     shape: tuple[int, ...]
     dtype: str
+    elements: int
     bits: list[int]
     hops: list[Hop]
+    part: int = 0
+    """Which of the parameter's chunks it is, counted from 0."""
     ahead: int = 0
     planes: int = 0
 
@@ -96,18 +103,21 @@ class StoredTensor:
         for row in rows:
             ends = [row["ends"][row["bits"].index(depth)] for depth in bits]
             hops.append(Hop(row["id"], row["stored"], ends, row["row_version"]))
-        return StoredTensor(last["name"], last["chunk"], tuple(last["shape"]), last["dtype"], bits, hops)
+        shape = tuple(last["shape"])
+        return StoredTensor(last["name"], last["chunk"], shape, last["dtype"], last["elements"], bits, hops)
 
 
 @dataclass
 class Reading:
-    """What was read: bytes of stored values, chunks of TOAST tables, and the seconds that it took; and bytes of values
+    """What was read: bytes of stored values, chunks of TOAST tables, and the seconds, by the clock and of the
+    processor, that it took; and bytes of values
     that were not read, because memory that sessions share had their numbers.
     """
 
     bytes: int = 0
     chunks: int = 0
     seconds: float = 0.0
+    processor: float = 0.0
     shared_bytes: int = 0
 
 
@@ -126,8 +136,9 @@ class StoredModel:
     """What had been read when so many bits were known."""
     _missing: list[str | None] = field(default_factory=list)
     _work: list[costs.Work] = field(default_factory=list)
+    _numbers: dict[str, Numbers] = field(default_factory=dict)
     _boxes: dict[str, tuple[list[int], Box]] = field(default_factory=dict)
-    """By name, with the planes that they were made of."""
+    """By name, with the bits that were known of each chunk."""
     _net: Boxed | None = None
     _middle: BuiltNetwork | None = None
     _approximate: dict[int, BuiltNetwork] = field(default_factory=dict)
@@ -155,7 +166,7 @@ class StoredModel:
     def missing(self) -> str | None:
         """Why nothing can be certified."""
         if not self._missing:
-            self._missing.append(boxed(self.resolved.network, {}).missing)
+            self._missing.append(self.boxed_without_numbers().missing)
         return self._missing[0]
 
     @property
@@ -166,15 +177,16 @@ class StoredModel:
         return self._work[0]
 
     def _measured(self) -> costs.Work:
-        linear = {layer.name for layer in self.resolved.network if layer.kind == "linear"}
+        shapes = {tensor.name: tensor.shape for tensor in self.tensors if tensor.dtype == "float32"}
         large = {
-            tensor.name: count
-            for tensor in self.tensors
-            if tensor.dtype == "float32"
-            and tensor.name.rpartition(".")[0] in linear
-            and (count := math.prod(tensor.shape)) >= large_products.FROM
+            layer.name: math.prod(shapes[weight])
+            for layer in self.boxed_without_numbers().layers
+            if (weight := f"{layer.name}.weight") in shapes
+            and is_large(layer)
+            and math.prod(shapes[weight]) >= large_products.FROM
         }
-        return costs.Work(self.resolved.parameters, sum(large.values()), self.resolved.flops(1))
+        flops = sum(layer.flops for layer in self.resolved.layers if layer.name in large)
+        return costs.Work(self.resolved.parameters, sum(large.values()), self.resolved.flops(1), flops)
 
     @property
     def stored_bytes(self) -> int:
@@ -193,8 +205,14 @@ class StoredModel:
 
     @property
     def reading_seconds(self) -> float:
-        """What reading everything takes, at the rate at which it was read so far."""
-        return self.stored_bytes * self.reading.seconds / max(1, self.reading.bytes)
+        """What reading everything takes of the processor, at the rate at which it was read so far."""
+        return self.stored_bytes * self.reading.processor / max(1, self.reading.bytes)
+
+    @property
+    def seconds_left(self) -> float:
+        """What reading the rest takes by the clock, at the rate at which it was read so far."""
+        read = sum(hop.ends[tensor.planes - 1] for tensor in self.tensors if tensor.planes for hop in tensor.hops)
+        return (self.stored_bytes - read) * self.reading.seconds / max(1, self.reading.bytes)
 
     def deepen(self) -> None:
         """Reads the next plane or half plane of every large parameter."""
@@ -237,20 +255,60 @@ class StoredModel:
         """Reads a tensor up to so many planes; False where it was stored anew since its directory was read."""
         if planes <= tensor.planes:
             return True
-        started = time.perf_counter()
+        interrupts.check()
+        started, used = time.perf_counter(), time.process_time()
+        try:
+            done = self._read_further(tensor, planes) if len(tensor.hops) == 1 else self._read_chain(tensor, planes)
+        except plpy.SPIError as error:
+            if not stored_tensors.tells_damage(error):
+                raise
+            self.forget()
+            raise parameters.damaged(self.version.snapshot_id, tensor.name, str(error)) from None
+        if done:
+            tensor.planes = planes
+        self.reading.seconds += time.perf_counter() - started
+        self.reading.processor += time.process_time() - used
+        return done
+
+    def _read_further(self, tensor: StoredTensor, planes: int) -> bool:
+        """Into the numbers that are there."""
+        (hop,) = tensor.hops
+        numbers = self._numbers_of(tensor.name)
+        depths = queries.typed(tensor.planes, "integer"), queries.typed(planes, "integer")
+        with tensors.receiving(numbers.part(tensor.part)), queries.as_owner():
+            found = queries.row(_READ_PLANES, hop.id, *depths, hop.row_version)
+        if found is None:
+            return False
+        numbers.known[tensor.part] = tensor.bits[planes - 1]
+        self._count(found["bytes"], found["chunks"])
+        return True
+
+    def _read_chain(self, tensor: StoredTensor, planes: int) -> bool:
+        """What is put together of several values is put together anew; that takes from what bounds may take."""
         for hop in tensor.hops:
-            interrupts.check()
             start, end = len(hop.prefix), hop.ends[planes - 1]
             with queries.as_owner():
                 found = queries.row(_STORED_PART, hop.id, start, end - start, hop.row_version)
             if found is None:
                 return False
             hop.prefix += found["bytes"]
-            self.reading.bytes += end - start
-            self.reading.chunks += found["chunks"]
-        tensor.planes = planes
-        self.reading.seconds += time.perf_counter() - started
+            self._count(end - start, found["chunks"])
+        again = tensor.planes > 0
+        with self.budget.spending() if again else nullcontext():
+            value = torch.as_tensor(_value(tensor, planes))
+        self._numbers_of(tensor.name).put(tensor.part, value, tensor.bits[planes - 1])
         return True
+
+    def _count(self, stored: int, chunks: int) -> None:
+        self.reading.bytes += stored
+        self.reading.chunks += chunks
+
+    def _numbers_of(self, name: str) -> Numbers:
+        if name not in self._numbers:
+            chunks = self.chunks(name)
+            dtype = getattr(torch, chunks[0].dtype)
+            self._numbers[name] = Numbers([chunk.elements for chunk in chunks], chunks[0].shape, dtype)
+        return self._numbers[name]
 
     def read_directories(self) -> None:
         """Where the planes of every parameter lie."""
@@ -267,6 +325,7 @@ class StoredModel:
         chunks: dict[str, list[StoredTensor]] = {}
         for tensor in self.tensors:
             chunks.setdefault(tensor.name, []).append(tensor)
+            tensor.part = len(chunks[tensor.name]) - 1
         further = read_ahead({name: _depths(found) for name, found in chunks.items()})
         for tensor in self.tensors:
             tensor.ahead = 1 if tensor.name in further else 0
@@ -280,6 +339,12 @@ class StoredModel:
         self.bits = 0
         self._net = self._middle = None
         self._boxes.clear()
+        self._numbers.clear()
+
+    @property
+    def numbers_bytes(self) -> int:
+        """Memory that the numbers take."""
+        return sum(numbers.bytes for numbers in self._numbers.values())
 
     @property
     def names(self) -> list[str]:
@@ -290,48 +355,37 @@ class StoredModel:
         """Name, numbers with their unknown bits zero, and the number of bits that are known, of every parameter; as if
         no more than so many had been read.
         """
-        for name, chunks in groupby(self.tensors, key=attrgetter("name")):
-            yield name, *self._prefix(list(chunks), bits)
+        for name in self.names:
+            yield name, *self.prefix(name, bits)
 
-    def prefix(self, name: str, bits: int) -> tuple[torch.Tensor, int]:
+    def prefix(self, name: str, bits: int | None = None) -> tuple[torch.Tensor, int]:
         """As ``prefixes``, of one parameter."""
-        return self._prefix(self.chunks(name), bits)
+        interrupts.check()
+        known = [
+            tensor.bits[(tensor.planes if bits is None else min(tensor.planes, tensor.planes_for(bits))) - 1]
+            for tensor in self.chunks(name)
+        ]
+        return self._numbers_of(name).prefix(min(known)), min(known)
 
     def chunks(self, name: str) -> list[StoredTensor]:
         """The tensors that a parameter is made of."""
         return [tensor for tensor in self.tensors if tensor.name == name]
 
-    def _prefix(self, chunks: list[StoredTensor], bits: int | None) -> tuple[torch.Tensor, int]:
-        parts, known = [], []
-        for tensor in chunks:
-            interrupts.check()
-            planes = tensor.planes if bits is None else min(tensor.planes, tensor.planes_for(bits))
-            parts.append(self._numbers(tensor, planes))
-            known.append(tensor.bits[planes - 1])
-        return parameters.joined(parts, chunks[0].shape), min(known)
-
-    def _numbers(self, tensor: StoredTensor, planes: int) -> torch.Tensor:
-        """Those of a tensor's first planes. ``DamagedData`` where they are not those that were stored."""
-        try:
-            return torch.as_tensor(_value(tensor, planes))
-        except plpy.SPIError as error:
-            if not stored_tensors.tells_damage(error):
-                raise
-            self.forget()
-            raise parameters.damaged(self.version.snapshot_id, tensor.name, str(error)) from None
-
     def boxes(self) -> dict[str, Box]:
         """The boxes of all parameters, made anew where more was read. ``InvalidData`` where one is infinite or NaN."""
         for name in self.names:
-            chunks = self.chunks(name)
-            planes = [tensor.planes for tensor in chunks]
-            if name in self._boxes and self._boxes[name][0] == planes:
+            numbers = self._numbers_of(name)
+            if name in self._boxes and self._boxes[name][0] == numbers.known:
                 continue
-            prefix, known_bits = self._prefix(chunks, None)
-            box = box_of_prefix(prefix, known_bits)
-            require_finite(name, box, known_bits)
-            self._boxes[name] = planes, box
+            interrupts.check()
+            box = numbers.box()
+            require_finite(name, box, numbers.bits)
+            self._boxes[name] = list(numbers.known), box
         return {name: box for name, (_, box) in self._boxes.items()}
+
+    def boxed_without_numbers(self) -> Boxed:
+        """The network with nothing known of its parameters."""
+        return boxed(self.resolved.network, {})
 
     def boxed(self) -> Boxed:
         """The network with its parameters' boxes."""
@@ -365,24 +419,16 @@ class StoredModel:
     def full(self) -> Forward:
         """The network as it is stored, which the session keeps from then on as any that it has loaded."""
         if not loaded.held(self.version):
-            state = {name: value.clone() for name, value, _ in self.prefixes()}
-            loaded.keep(self.version, state)
+            loaded.keep(self.version, {name: value for name, value, _ in self.prefixes()})
             self.forget()
         return loaded.load(self.version).built.module
 
 
 def _value(tensor: StoredTensor, planes: int) -> Any:
     """The numbers that the bytes read so far say, with zeros in the bits below so many planes."""
-    whole = planes == len(tensor.bits)
-    if len(tensor.hops) == 1:
-        hop = tensor.hops[0]
-        if whole:
-            return queries.value(_WHOLE, hop.prefix, hop.stored)
-        stored_planes = sum(end <= hop.ends[planes - 1] for end in hop.ends)
-        return queries.value(_PLANES, hop.prefix, hop.stored, queries.typed(stored_planes, "integer"))
     prefixes = queries.typed([hop.prefix for hop in tensor.hops], "bytea[]")
     sizes = queries.typed([hop.stored for hop in tensor.hops], "bigint[]")
-    if whole:
+    if planes == len(tensor.bits):
         return queries.value(_CHAIN, prefixes, sizes)
     return queries.value(_CHAIN_PLANES, prefixes, sizes, queries.typed(tensor.bits[planes - 1] // 8, "integer"))
 
@@ -428,7 +474,7 @@ def make_room(used: StoredModel) -> None:
 
 
 def _held_bytes(model: StoredModel) -> int:
-    return sum(len(hop.prefix) for tensor in model.tensors for hop in tensor.hops)
+    return model.numbers_bytes + sum(len(hop.prefix) for tensor in model.tensors for hop in tensor.hops)
 
 
 def planes_error(model: StoredModel, bits: int) -> InvalidParameter | None:
@@ -454,11 +500,18 @@ _DIRECTORIES = """
         SELECT chain.name, chain.chunk, chain.shape, stored.id, stored.base_id, chain.hop - 1
         FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.base_id
     )
-    SELECT chain.name, chain.chunk, chain.shape, chain.id, directory.dtype, directory.stored, directory.ends,
-           directory.bits, directory.chunks, stored.ctid::text || ' ' || stored.xmin::text AS row_version
+    SELECT chain.name, chain.chunk, chain.shape, chain.id, stored.elements, directory.dtype, directory.stored,
+           directory.ends, directory.bits, directory.chunks,
+           stored.ctid::text || ' ' || stored.xmin::text AS row_version
     FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.id,
          LATERAL delc.plane_directory(stored.value) AS directory
     ORDER BY chain.name, chain.chunk, chain.hop
+"""
+
+_READ_PLANES = """
+    SELECT part.bytes, part.chunks
+    FROM delc.stored_tensors AS stored, LATERAL delc.read_planes(stored.value, $2, $3) AS part
+    WHERE stored.id = $1 AND stored.ctid::text || ' ' || stored.xmin::text = $4
 """
 
 _STORED_PART = """
@@ -466,10 +519,6 @@ _STORED_PART = """
     FROM delc.stored_tensors AS stored, LATERAL delc.stored_part(stored.value, $2, $3) AS part
     WHERE stored.id = $1 AND stored.ctid::text || ' ' || stored.xmin::text = $4
 """
-
-_WHOLE = "SELECT delc.tensor_of_prefix($1, $2)"
-
-_PLANES = "SELECT delc.planes(delc.tensor_of_prefix($1, $2), $3)"
 
 _CHAIN = """
     SELECT delc.restore(delc.tensor_of_prefix(hop.prefix, hop.stored) ORDER BY hop.number)

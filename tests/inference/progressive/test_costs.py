@@ -1,0 +1,199 @@
+"""What bounds may cost: the arithmetic of the budget, and what is done where it does not suffice."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from delc.inference.progressive import costs, decisions
+from delc.inference.progressive.costs import CHEAP, CONSTANT, QUICK_FLOPS, SHARE, STEADY, Budget, Work
+from delc.inference.progressive.propagation import Boxed
+from delc.inference.progressive.settling import IN_FULL, Forward, Settler
+from delc.networks import BuiltNetwork
+from delc.networks.kinds import Value
+from support.progressive import boxed_network, boxes, network
+
+ROWS = 200
+
+
+@dataclass
+class Clock:
+    """A clock that goes on by hand, or by so much each time it is looked at."""
+
+    seconds: float = 0.0
+    tick: float = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        self.seconds += self.tick
+        return self.seconds
+
+
+@dataclass
+class InMemory:
+    """A network of which so many bits are known; ``work`` says what bounds on it are thought to cost."""
+
+    built: BuiltNetwork
+    work: Work
+    bits: int = 16
+    seconds_left: float = 1.0
+    guessed: list[int] = field(default_factory=list)
+    missing: str | None = None
+    prepared: bool = True
+    all_bits: int = 32
+
+    @property
+    def complete(self) -> bool:
+        """Whether all bits are known."""
+        return self.bits == self.all_bits
+
+    def deepen(self) -> None:
+        """One plane more."""
+        self.bits += 8
+
+    def read_all(self) -> None:
+        """All planes."""
+        self.bits = self.all_bits
+
+    def boxed(self) -> Boxed:
+        """The network with its parameters' boxes."""
+        return boxed_network(self.built, self.bits)
+
+    def middle(self) -> Forward:
+        """The network with the middles of the boxes."""
+        values = {name: box.centre for name, box in boxes(self.built.module.state_dict(), self.bits).items()}
+
+        def forward(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+            self.guessed.append(len(inputs["input"]))
+            found: torch.Tensor = torch.func.functional_call(self.built.module, values, (inputs["input"],))
+            return found
+
+        return forward  # type: ignore[return-value]
+
+    def full(self) -> Forward:
+        """The network as it is."""
+        return self.built.module
+
+
+def random_network(scale: float) -> BuiltNetwork:
+    """Two labels; with a small scale the rows' margins are large beside what is unknown of the weights."""
+    built = network([{"kind": "linear", "out_features": 2}], Value((4,)), seed=1)
+    with torch.no_grad():
+        bias = next(name for name in built.module.state_dict() if name.endswith("bias"))
+        built.module.state_dict()[bias].copy_(torch.tensor([0.0, scale]))
+    return built
+
+
+@pytest.fixture
+def rows() -> dict[str, torch.Tensor]:
+    """Of small numbers."""
+    return {"input": torch.randn((ROWS, 4), generator=torch.Generator().manual_seed(1)) * 1e-3}
+
+
+DEAR = Work(numbers=0, large=0, flops=int(1e7))
+"""A step for all rows takes a good part of the budget, one for a sample does not."""
+
+
+def test_a_budget_is_a_constant_and_a_share_of_what_full_precision_takes() -> None:
+    budget = Budget()
+    assert budget.left == CONSTANT
+    budget.earn(2 * QUICK_FLOPS, reading=3.0)
+    assert budget.left == pytest.approx(CONSTANT + SHARE * 5)
+
+
+def test_what_steps_take_is_spent_whatever_was_estimated() -> None:
+    clock = Clock()
+    budget = Budget(clock=clock)
+    with budget.spending(0.1):
+        clock.seconds += 0.3
+    with budget.spending():
+        clock.seconds += 0.2
+    assert budget.left == pytest.approx(CONSTANT - 0.5)
+
+
+def test_a_step_that_fails_is_paid_too() -> None:
+    clock = Clock()
+    budget = Budget(clock=clock)
+    with contextlib.suppress(ValueError), budget.spending(0.1):
+        clock.seconds += 0.3
+        raise ValueError("in the middle")
+    assert budget.spent == pytest.approx(0.3)
+
+
+def test_estimates_are_taken_at_the_pace_of_the_steps_so_far() -> None:
+    clock = Clock()
+    budget = Budget(allowed=10.0, clock=clock)
+    assert budget.pace == 1.0
+    assert budget.affords(10.0)
+    with budget.spending(1.0):
+        clock.seconds += 3.0
+    assert budget.pace == pytest.approx((3 + STEADY) / (1 + STEADY))
+    assert budget.affords(7.0 / budget.pace * 0.999)
+    assert not budget.affords(7.0 / budget.pace * 1.001)
+    assert budget.cheap(CHEAP * 7.0 / budget.pace * 0.999)
+    assert not budget.cheap(CHEAP * 7.0 / budget.pace * 1.001)
+
+
+def test_nothing_is_affordable_when_all_is_spent() -> None:
+    assert not Budget(allowed=1.0, spent=1.0).affords(1e-9)
+    assert not Budget(allowed=1.0, spent=1.5).affords(0.0)
+
+
+def test_a_step_is_made_of_making_ready_a_guess_and_intervals() -> None:
+    work = Work(numbers=3_000_000, large=2_000_000, flops=6_000_000)
+    alone = work.step(5, prepared=True)
+    assert alone == pytest.approx(work.guess(5) + work.passes(costs.INTERVAL_PASSES, 5))
+    assert work.step(5, prepared=False) == pytest.approx(alone + work.preparing)
+
+
+def test_traces_over_large_matrices_take_longer_however_few_rows_there_are() -> None:
+    work = Work(numbers=10**8, large=10**8, flops=2 * 10**8, large_flops=2 * 10**8)
+    assert work.passes(0, 1, costs.TRACE_SWEEPS) == pytest.approx(costs.TRACE_SWEEPS * work.passes(0, 1))
+
+
+def test_of_many_rows_a_few_are_tried_first_and_the_others_where_these_are_settled(
+    rows: dict[str, torch.Tensor],
+) -> None:
+    source = InMemory(random_network(1.0), DEAR)
+    settler = Settler(source, decisions.order_decision(1), Budget(clock=Clock()))
+    answers = settler.answer(rows)
+    assert source.guessed == [costs.SAMPLE, ROWS - costs.SAMPLE]
+    assert bool(answers.certified.all())
+    assert settler.remark is None
+
+
+def test_where_the_few_rows_stay_open_no_bound_is_made_for_the_others(rows: dict[str, torch.Tensor]) -> None:
+    source = InMemory(random_network(0.0), DEAR)
+    with torch.no_grad():
+        for value in source.built.module.state_dict().values():
+            value.copy_(torch.full_like(value, 0.1) + torch.rand(value.shape) * 1e-7)
+    answers = Settler(source, decisions.order_decision(1), Budget(clock=Clock())).answer(rows)
+    assert source.guessed == [costs.SAMPLE] * len(source.guessed)
+    assert answers.method == [IN_FULL] * ROWS
+    torch.testing.assert_close(answers.outputs, source.built.module(rows["input"]), rtol=0, atol=0)
+
+
+def test_where_the_next_step_costs_more_than_is_left_the_rest_is_read_at_once_and_that_is_said(
+    rows: dict[str, torch.Tensor],
+) -> None:
+    source = InMemory(random_network(1.0), Work(numbers=10**9, large=0, flops=10), prepared=False)
+    settler = Settler(source, decisions.order_decision(1), Budget(clock=Clock()))
+    answers = settler.answer(rows)
+    assert source.guessed == []
+    assert answers.method == [IN_FULL] * ROWS
+    assert settler.remark == "read in full: bounds would have taken more time than they may"
+
+
+def test_steps_that_take_longer_than_estimated_end_the_attempt(rows: dict[str, torch.Tensor]) -> None:
+    source = InMemory(random_network(0.0), DEAR)
+    with torch.no_grad():
+        for value in source.built.module.state_dict().values():
+            value.zero_()  # ties: nothing can be certified
+    budget = Budget(clock=Clock(tick=0.6))
+    settler = Settler(source, decisions.order_decision(1), budget)
+    settler.answer(rows)
+    assert len(source.guessed) == 1
+    assert settler.remark == "read in full: bounds would have taken more time than they may"

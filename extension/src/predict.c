@@ -107,7 +107,8 @@ snapshot_key(SnapshotKey *key)
 	if (snapshot->xcnt > 0)
 		key->running_hash = hash_bytes((const unsigned char *) snapshot->xip,
 									   snapshot->xcnt * sizeof(TransactionId));
-	if (snapshot->subxcnt > 0)
+	/* A copy of a snapshot with too many subtransactions has none of them: their parents are all there is to tell. */
+	if (snapshot->subxip != NULL && snapshot->subxcnt > 0)
 		key->running_hash ^= hash_bytes((const unsigned char *) snapshot->subxip,
 										snapshot->subxcnt * sizeof(TransactionId));
 }

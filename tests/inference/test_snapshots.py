@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -151,3 +152,18 @@ def test_a_cursor_goes_on_with_the_version_that_it_began_with(db: Connection) ->
     first = row(db, "FETCH 1 FROM held")
     db.execute(train("flowers", "others"))
     assert (first, row(db, "FETCH 1 FROM held")) == (("setosa",), ("setosa",))
+
+
+def test_beside_a_transaction_with_many_subtransactions(cluster: Cluster, place: Connection) -> None:
+    """From the 65th on a snapshot does not list them, but still counts those of other transactions."""
+    place.execute("CREATE TABLE written (number integer)")
+    place.commit()
+    with ExitStack() as sessions:
+        for subtransactions in (1, 1, 1, 70, 1, 1, 1):
+            session = sessions.enter_context(cluster.connect(place.info.dbname, autocommit=False))
+            for number in range(subtransactions):
+                session.execute(f"SAVEPOINT s{number}".encode())
+                session.execute("INSERT INTO written VALUES (%s)", [number])
+        place.execute("SELECT txid_current()")
+        place.commit()  # it ends after they began, so that snapshots must look at them
+        assert value(place, PREDICT) == "setosa"

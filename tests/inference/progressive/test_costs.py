@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from delc.inference.progressive import costs, decisions
-from delc.inference.progressive.costs import CHEAP, CONSTANT, QUICK_FLOPS, SHARE, STEADY, Budget, Work
+from delc.inference.progressive.costs import CHEAP, CONSTANT, QUICK_FLOPS, SHARE, STEADY, Budget, OutOfTime, Work
 from delc.inference.progressive.propagation import Boxed
 from delc.inference.progressive.settling import IN_FULL, Forward, Settler
 from delc.networks import BuiltNetwork
@@ -137,6 +137,19 @@ def test_estimates_are_taken_at_the_pace_of_the_steps_so_far() -> None:
     assert not budget.cheap(CHEAP * 7.0 / budget.pace * 1.001)
 
 
+def test_a_step_ends_when_it_has_used_up_what_was_left() -> None:
+    clock = Clock()
+    budget = Budget(allowed=1.0, clock=clock)
+    with budget.spending(0.5):
+        clock.seconds += 0.9
+        budget.require()
+        assert budget.left == pytest.approx(0.1)
+        clock.seconds += 0.2
+        with pytest.raises(OutOfTime):
+            budget.require()
+    assert budget.spent == pytest.approx(1.1)
+
+
 def test_nothing_is_affordable_when_all_is_spent() -> None:
     assert not Budget(allowed=1.0, spent=1.0).affords(1e-9)
     assert not Budget(allowed=1.0, spent=1.5).affords(0.0)
@@ -151,7 +164,8 @@ def test_a_step_is_made_of_making_ready_a_guess_and_intervals() -> None:
 
 def test_traces_over_large_matrices_take_longer_however_few_rows_there_are() -> None:
     work = Work(numbers=10**8, large=10**8, flops=2 * 10**8, large_flops=2 * 10**8)
-    assert work.passes(0, 1, costs.TRACE_SWEEPS) == pytest.approx(costs.TRACE_SWEEPS * work.passes(0, 1))
+    assert work.traces(0, 1) == pytest.approx(costs.TRACE_SWEEPS * work.passes(0, 1))
+    assert work.traces(3, 5) > work.passes(3, 5)
 
 
 def test_of_many_rows_a_few_are_tried_first_and_the_others_where_these_are_settled(

@@ -35,6 +35,9 @@ BOUND_FLOPS = 3e9
 LARGE_FLOPS = 6e10
 """The same, with large matrices."""
 
+TRACED_FLOPS = 1.5e10
+"""The same for traces, which are float64; a number that they bound counts as half a pass, and takes up to one."""
+
 LARGE_PASSED_NUMBERS = 4e8
 """Numbers of large matrices a second that intervals go over, for however few rows."""
 
@@ -79,10 +82,16 @@ class Work:
         """Seconds to make the parameters ready at a depth."""
         return (self.numbers - self.large) / BOXED_NUMBERS + self.large / LARGE_BOXED_NUMBERS
 
-    def passes(self, count: float, rows: int, sweeps: float = 1.0) -> float:
-        """Seconds of as much as so many forward passes of each row, going over large matrices so many times."""
-        each = max(0, self.flops - self.large_flops) / BOUND_FLOPS + self.large_flops / LARGE_FLOPS
-        return sweeps * self.large / LARGE_PASSED_NUMBERS + count * rows * each
+    def passes(self, count: float, rows: int) -> float:
+        """Seconds of intervals that are as much as so many forward passes of each row."""
+        return self.large / LARGE_PASSED_NUMBERS + count * rows * self._each(LARGE_FLOPS)
+
+    def traces(self, count: float, rows: int) -> float:
+        """Seconds of traces that are as much as so many forward passes of each row."""
+        return TRACE_SWEEPS * self.large / LARGE_PASSED_NUMBERS + count * rows * self._each(TRACED_FLOPS)
+
+    def _each(self, large_rate: float) -> float:
+        return max(0, self.flops - self.large_flops) / BOUND_FLOPS + self.large_flops / large_rate
 
     def guess(self, rows: int) -> float:
         """Seconds of a forward pass."""
@@ -91,6 +100,10 @@ class Work:
     def step(self, rows: int, *, prepared: bool) -> float:
         """Seconds of the least that is tried at a depth: a guess and intervals, and making ready for them."""
         return (0.0 if prepared else self.preparing) + self.guess(rows) + self.passes(INTERVAL_PASSES, rows)
+
+
+class OutOfTime(Exception):
+    """A step has taken more than there was left."""
 
 
 @dataclass
@@ -105,11 +118,18 @@ class Budget:
     foreseen: float = 0.0
     measured: float = 0.0
     clock: Callable[[], float] = time.process_time
+    _since: float | None = None
 
     @property
     def left(self) -> float:
-        """Seconds that are left."""
-        return self.allowed - self.spent
+        """Seconds that are left, those of a step that is under way taken off."""
+        under_way = 0.0 if self._since is None else self.clock() - self._since
+        return self.allowed - self.spent - under_way
+
+    def require(self) -> None:
+        """Raises ``OutOfTime`` where the step that is under way has used up what was left."""
+        if self.left < 0:
+            raise OutOfTime
 
     @property
     def pace(self) -> float:
@@ -131,11 +151,12 @@ class Budget:
     @contextmanager
     def spending(self, estimate: float | None = None) -> Iterator[None]:
         """Counts the time of the block, which was estimated to take so long."""
-        started = self.clock()
+        self._since = started = self.clock()
         try:
             yield
         finally:
             took = self.clock() - started
+            self._since = None
             self.spent += took
             if estimate is not None:
                 self.foreseen += estimate

@@ -18,7 +18,7 @@ from delc.inference.progressive.stages import LayerView, Stage
 if TYPE_CHECKING:
     from delc.inference.progressive.propagation import Pass
 
-LINES_BYTES = 64 * 1024 * 1024
+LINES_BYTES = 16 * 1024 * 1024
 """Lines are traced back in portions whose widest layer takes about this much."""
 
 INFLATION = 1 + 2.0**-20

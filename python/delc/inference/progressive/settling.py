@@ -223,22 +223,24 @@ class Settler:
         passes = costs.INTERVAL_PASSES + 1.0 + outputs
         if method is Method.REFINED:
             passes += self._crossing / 2
-        return self.source.work.passes(passes, rows, costs.TRACE_SWEEPS)
+        return self.source.work.traces(passes, rows)
+
+    def _check(self) -> None:
+        """Whether the query was cancelled, and whether there is time left."""
+        self.check()
+        self.budget.require()
 
     def _try(
         self, method: Method, inputs: Inputs, answers: Answers, rows: torch.Tensor, estimate: float
     ) -> tuple[torch.Tensor, float]:
         """The rows that stay open, and the seconds it took."""
         before = self.budget.spent
-        with self.budget.spending(estimate):
-            found = methods.attempt(
-                self.source.boxed(),
-                method,
-                methods.some(inputs, rows),
-                answers.outputs[rows],
-                self.decision,
-                self.check,
-            )
+        some, guess = methods.some(inputs, rows), answers.outputs[rows]
+        try:
+            with self.budget.spending(estimate):
+                found = methods.attempt(self.source.boxed(), method, some, guess, self.decision, self._check)
+        except costs.OutOfTime:
+            return rows, self.budget.spent - before
         proven = found.evidence.proven
         done = rows[proven]
         answers.certified[done] = True

@@ -166,6 +166,36 @@ def test_keys_that_have_become_repeated_are_refused(db: Connection, change: str)
         commit(db, "customers")
 
 
+LOOSE_KEYS = {
+    "collation": ("text COLLATE loose", 'k COLLATE "C"'),
+    "operator class": ("citext", "k text_ops"),
+}
+
+
+@pytest.fixture
+def loose(db: Connection) -> Connection:
+    db.execute("CREATE EXTENSION citext")
+    db.execute("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    return db
+
+
+@pytest.mark.parametrize("kind", LOOSE_KEYS)
+def test_a_unique_index_that_tells_more_apart_than_the_keys_type_is_not_trusted(loose: Connection, kind: str) -> None:
+    key_type, indexed = LOOSE_KEYS[kind]
+    loose.execute(f"CREATE TABLE t (k {key_type} NOT NULL, v integer); CREATE UNIQUE INDEX ON t ({indexed})".encode())
+    loose.execute("INSERT INTO t VALUES ('a', 1), ('A', 2), ('b', 3)")
+    refused = r'key \(k\) of data set "t" is not unique'
+    with pytest.raises(psycopg.errors.DataException, match=refused), loose.transaction():
+        create(loose, "t", "t", key="k")
+    loose.execute("DELETE FROM t WHERE v = 2")
+    create(loose, "t", "t", key="k")
+    loose.execute("INSERT INTO t VALUES ('A', 2)")
+    with pytest.raises(psycopg.errors.DataException, match=refused), loose.transaction():
+        commit(loose, "t")
+    loose.execute("DELETE FROM t WHERE v = 2; UPDATE t SET v = v + 10")
+    assert (commit(loose, "t")["rows"], sorted(read(loose, "t"))) == (2, [("a", 11), ("b", 13)])
+
+
 def test_keys_that_have_become_null_are_refused(db: Connection) -> None:
     without_primary_key(db)
     db.execute("ALTER TABLE customers ALTER COLUMN id DROP NOT NULL; UPDATE customers SET id = NULL WHERE id = 3")

@@ -111,7 +111,9 @@ def primary_key(source: Source) -> list[str]:
 
 
 def is_unique(source: Source, columns: Sequence[str]) -> bool:
-    """Whether an index of the relation keeps these columns, or some of them, unique and not NULL."""
+    """Whether an index of the relation keeps these columns, or some of them, unique and not NULL, by the equality that
+    keys are told apart by: that of the column's type and collation.
+    """
     if source.relation is None:
         return False
     found: bool = queries.value(
@@ -141,7 +143,8 @@ _PRIMARY_KEY = """
     ORDER BY k.position
 """
 
-# A table with children may repeat what its own index keeps unique.
+# A table with children may repeat what its own index keeps unique. Deterministic collations have one equality. Types
+# without an operator class of their own are compared by one of these. A NOT NULL that is NOT VALID may not hold.
 _IS_UNIQUE = """
     SELECT EXISTS (
         SELECT FROM pg_catalog.pg_index AS i
@@ -152,5 +155,38 @@ _IS_UNIQUE = """
           AND NOT EXISTS (
               SELECT FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, position)
               JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-              WHERE k.position <= i.indnkeyatts AND NOT (a.attnotnull AND a.attname::pg_catalog.text = ANY ($2))))
+              CROSS JOIN LATERAL (
+                  SELECT i.indcollation[k.position - 1] AS collation, i.indclass[k.position - 1] AS class
+              ) AS own
+              WHERE k.position <= i.indnkeyatts AND NOT (
+                  a.attnotnull AND a.attname::pg_catalog.text = ANY ($2)
+                  AND (own.collation = a.attcollation
+                       OR 2 = (SELECT pg_catalog.count(*) FROM pg_catalog.pg_collation AS known
+                               WHERE known.oid IN (own.collation, a.attcollation)
+                                 AND known.collisdeterministic))
+                  AND own.class IN (
+                      WITH RECURSIVE type AS (
+                          SELECT a.atttypid AS oid
+                          UNION ALL
+                          SELECT domain.typbasetype FROM type
+                          JOIN pg_catalog.pg_type AS domain ON domain.oid = type.oid AND domain.typtype = 'd'
+                      ), default_class AS (
+                          SELECT class.oid, class.opcintype
+                          FROM pg_catalog.pg_opclass AS class JOIN pg_catalog.pg_am AS method
+                          ON method.oid = class.opcmethod AND method.amname = 'btree'
+                          WHERE class.opcdefault
+                      ), exact AS (
+                          SELECT class.oid FROM default_class AS class JOIN type ON type.oid = class.opcintype
+                      )
+                      SELECT exact.oid FROM exact
+                      UNION ALL
+                      SELECT class.oid FROM default_class AS class
+                      WHERE class.opcintype IN ('text'::pg_catalog.regtype, 'inet'::pg_catalog.regtype,
+                                                'oid'::pg_catalog.regtype, 'record'::pg_catalog.regtype,
+                                                'anyarray'::pg_catalog.regtype, 'anyenum'::pg_catalog.regtype,
+                                                'anyrange'::pg_catalog.regtype, 'anymultirange'::pg_catalog.regtype)
+                        AND NOT EXISTS (SELECT FROM exact)))))
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_constraint AS written
+            WHERE written.conrelid = $1 AND written.contype = 'n' AND NOT written.convalidated)
 """

@@ -82,6 +82,39 @@ def test_a_field_that_is_added_is_null_in_older_values(types: Connection) -> Non
     assert rows == {"v@1": [(1, 1, 1, None), (2, 2, 2, None)], "v@2": [(1, 1, 1, None), (2, 2, 2, 5)]}
 
 
+MOVES = [
+    "ALTER TYPE mood RENAME TO humour; ALTER TYPE place RENAME TO spot",
+    "CREATE SCHEMA elsewhere; ALTER TYPE mood SET SCHEMA elsewhere; ALTER TYPE place SET SCHEMA elsewhere",
+    "ALTER TYPE mood RENAME TO humour; CREATE TYPE mood AS (x integer); ALTER TABLE house RENAME TO home",
+    "ALTER SCHEMA other RENAME TO further",
+]
+
+
+@pytest.mark.parametrize("command", MOVES)
+def test_types_that_get_another_name_are_those_that_they_were(types: Connection, command: str) -> None:
+    types.execute("CREATE SCHEMA other; CREATE TYPE other.size AS ENUM ('s', 'l')")
+    types.execute(
+        "CREATE TABLE t AS SELECT i AS id, 'sad'::mood AS mood, ROW(i, i)::place AS at, ARRAY[ROW(i, 'a')::house] AS h,"
+        " 's'::other.size AS size FROM generate_series(1, 20) AS i"
+    )
+    create(types, "t", "t", key="id, mood, size")
+    types.execute("ALTER TABLE t ADD was mood; UPDATE t SET was = mood")
+    commit(types, "t")
+    types.execute(command.encode())
+    rows = types.execute("SELECT * FROM t ORDER BY id").fetchall()
+    assert types.execute("SELECT * FROM delc.dataset_rows(NULL::t, 't') ORDER BY id").fetchall() == rows
+    types.execute("UPDATE t SET at = ROW(0, 0) WHERE id = 3")
+    made = commit(types, "t")
+    assert (made["dataset"], made["added"], made["removed"]) == ("t@3", 1, 1)
+    alike = "SELECT count(*) FROM delc.dataset_rows(NULL::t, %s) JOIN t USING (id, mood, at, h, size, was)"
+    assert (value(types, alike, "t"), value(types, alike, "t@2")) == (20, 19)
+    types.execute("ALTER TABLE t DROP was; ALTER TABLE t ADD was integer; ALTER TABLE t DROP was")
+    types.execute("SELECT delc.branch_dataset('t@1', 'old')")
+    assert commit(types, "t@old")["added"] == 1
+    (merged,) = types.execute("SELECT rows FROM delc.merge_dataset('t', 't@old')").fetchall()
+    assert merged == (20,)
+
+
 def test_what_changes_no_value_is_allowed(types: Connection) -> None:
     create(types, "v", "SELECT 1 AS id, ROW(1, 2)::place AS at, 'sad'::mood AS mood, ROW(1, 2)::port AS port", key="id")
     before = read(types, "v@1")

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from delc.datasets import layout, store
 from delc.datasets.columns import SourceColumn
-from delc.datasets.versions import DatasetVersion
+from delc.datasets.versions import CURRENT_COLUMNS, DatasetVersion
 from delc.server import queries
 from delc.server.batches import QueryColumn
 from delc.server.errors import DatatypeMismatch, WrongState
@@ -67,7 +67,7 @@ def _check_needed(latest: DatasetVersion, columns: Sequence[SourceColumn]) -> No
 def _known_places(dataset_id: int) -> dict[tuple[str, str], Place]:
     """Where each column of any version is stored, by name and type."""
     with queries.as_owner():
-        found = queries.rows("SELECT columns FROM delc.dataset_versions WHERE dataset_id = $1 ORDER BY id", dataset_id)
+        found = queries.rows(_COLUMNS, dataset_id)
     return {
         (column["name"], column["type"]): (column.get("part", 1), column.get("stored", column["name"]))
         for row in found
@@ -102,3 +102,9 @@ def _free_name(name: str, used: set[str]) -> str:
     while f"delc_c{number}" in used:
         number += 1
     return f"delc_c{number}"
+
+
+_COLUMNS = f"""
+    SELECT ({CURRENT_COLUMNS}) AS columns FROM delc.dataset_versions AS version
+    WHERE version.dataset_id = $1 ORDER BY version.id
+"""

@@ -166,7 +166,7 @@ def column_records(
 
 
 def _version(found: dict[str, Any]) -> DatasetVersion:
-    columns = json.loads(found["columns"])
+    columns = json.loads(found["current_columns"])
     return DatasetVersion(
         id=found["id"],
         dataset_id=found["dataset_id"],
@@ -243,8 +243,23 @@ def _require_reading(version: DatasetVersion) -> None:
         )
 
 
-_FIND = """
-    SELECT version.*, lineage.numbers, lineage.has_removals
+CURRENT_COLUMNS = """
+    SELECT jsonb_agg(
+               item.value || jsonb_build_object(
+                   'type', COALESCE(format_type(attribute.atttypid, attribute.atttypmod), item.value ->> 'type')
+               ) ORDER BY item.position)
+    FROM jsonb_array_elements(version.columns) WITH ORDINALITY AS item(value, position)
+    LEFT JOIN pg_attribute AS attribute
+      ON attribute.attrelid
+         = to_regclass('delc_data.d' || version.dataset_id || COALESCE('_part' || (item.value ->> 'part'), ''))
+     AND attribute.attname = COALESCE(item.value ->> 'stored', item.value ->> 'name')::name
+"""
+"""SQL for the columns of ``version``, a row of ``delc.dataset_versions``: types are called as they are now, which the
+table with the rows knows, since types may be given other names and schemas.
+"""
+
+_FIND = f"""
+    SELECT version.*, ({CURRENT_COLUMNS}) AS current_columns, lineage.numbers, lineage.has_removals
     FROM (
         SELECT dataset.name, dataset.key_columns, dataset.target_columns, dataset.split_column,
                version.id, version.dataset_id, version.number, version.rows, version.train, version.validation,
@@ -268,6 +283,6 @@ _FIND = """
             FROM ancestor JOIN delc.dataset_versions AS version ON version.id = ancestor.id
         )
         SELECT ARRAY(SELECT unnest(number || absorbed) FROM member ORDER BY 1) AS numbers,
-               (SELECT bool_or(removed > 0 OR kind = 'merge' OR absorbed <> '{}') FROM member) AS has_removals
+               (SELECT bool_or(removed > 0 OR kind = 'merge' OR absorbed <> '{{}}') FROM member) AS has_removals
     ) AS lineage
 """

@@ -65,6 +65,11 @@ extern Oid	extension_owner;
 extern PyObject *become_owner(PyObject *self, PyObject *arguments);
 extern PyObject *become_caller(PyObject *self, PyObject *arguments);
 
+/* store_guard.c */
+extern PyObject *open_store(PyObject *self, PyObject *arguments);
+extern PyObject *close_store(PyObject *self, PyObject *arguments);
+extern PyObject *expect_insert(PyObject *self, PyObject *arguments);
+
 /* batch.c */
 extern PyObject *take_batch(PyObject *self, PyObject *arguments);
 extern PyObject *row_buffers(PyObject *self, PyObject *arguments);

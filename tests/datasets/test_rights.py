@@ -353,3 +353,39 @@ def test_numbers_of_rows_are_those_of_rows_that_may_be_seen(
     with pytest.raises(psycopg.errors.InvalidParameterValue) as error:
         his.execute("SELECT delc.sample_dataset('customers', 'all_of_them', rows => 30)")
     assert "It has 20 rows" in message(error.value)
+
+
+INSERTING_FUNCTION = """
+    CREATE OR REPLACE FUNCTION s.inner(integer) RETURNS integer LANGUAGE plpgsql AS $body$
+    BEGIN
+        EXECUTE (
+            SELECT format('INSERT INTO %s VALUES (%s, {version}, ''t'', %s, 6)', max(oid)::regclass, $1 + 99, $1 + 99)
+            FROM pg_class WHERE relnamespace = 'delc_data'::regnamespace AND relname ~ '^d[0-9]+$');
+        RETURN $1;
+    END $body$;
+    CREATE OR REPLACE FUNCTION s.nice(integer) RETURNS integer LANGUAGE sql {volatility} AS 'SELECT s.inner($1)'
+"""
+
+
+def test_a_function_of_the_source_cannot_use_the_right_to_insert(
+    alice: str, bob: str, fresh_db: Connection, connect_as: Connect
+) -> None:
+    fresh_db.execute("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i AS k, i AS v FROM generate_series(1, 5) AS i")
+    fresh_db.execute(f'GRANT ALL ON SCHEMA s TO "{bob}"; GRANT SELECT ON s.t TO "{alice}", "{bob}"'.encode())
+    fresh_db.execute(f'GRANT USAGE ON SCHEMA s TO "{alice}"'.encode())
+    hers, his = connect_as(alice), connect_as(bob)
+    his.execute("CREATE FUNCTION s.nice(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1'")
+    create(hers, "t", "SELECT k, s.nice(v) AS v FROM s.t", key="k")
+    before, number = read(hers, "t@1"), value(fresh_db, "SELECT id FROM delc.datasets")
+    for version, volatility in ((1, "VOLATILE"), (2, "VOLATILE"), (2, "IMMUTABLE")):
+        his.execute(INSERTING_FUNCTION.format(version=version, volatility=volatility).encode())
+        fresh_db.execute("UPDATE s.t SET v = v + 1 WHERE k = 5")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not insert rows into the schema delc_data"):
+            commit(hers, "t")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not insert rows into the schema delc_data"):
+            create(hers, "other", "SELECT k, s.nice(7) AS v FROM s.t", key="k")
+        assert read(hers, "t") == before
+    his.execute("CREATE OR REPLACE FUNCTION s.nice(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1'")
+    assert commit(hers, "t")["added"] == 1
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for table d"):
+        hers.execute(f"INSERT INTO delc_data.d{number} VALUES (1000, 2, 't', 700, 666)".encode())

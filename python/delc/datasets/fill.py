@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from delc.datasets import store
 from delc.datasets.definition import Definition
 from delc.datasets.layout import part_name
 from delc.datasets.order import order_hash, position_hash
 from delc.datasets.reading import StoredColumn
 from delc.datasets.splits import Existing, letter, letter_of_column
-from delc.server import queries
 
 FIRST_NUMBER = 1
 
@@ -22,11 +22,11 @@ def fill(dataset_id: int, definition: Definition, parts: Sequence[int], *, has_s
     columns = [StoredColumn(column.quoted, part) for column, part in zip(definition.columns, parts, strict=True)]
     if max(parts) == 1:
         inserts = insert_parts(dataset_id, columns, f"({rows}) AS delc_rows")
-        queries.execute(inserts[0])
+        store.insert(inserts[0])
         return
     inserts = insert_parts(dataset_id, columns, "delc_rows")
     steps = "".join(f", delc_part{part} AS ({insert})" for part, insert in enumerate(inserts[1:], 2))
-    queries.execute(f"WITH delc_rows AS MATERIALIZED ({rows}){steps}\n{inserts[0]}")
+    store.insert(f"WITH delc_rows AS MATERIALIZED ({rows}){steps}\n{inserts[0]}")
 
 
 def insert_parts(dataset_id: int, columns: Sequence[StoredColumn], rows: str) -> list[str]:

@@ -203,7 +203,7 @@ def _store(into: Target, merge: Merge, decided: str) -> catalog.Counts:
     )
     inserts = insert_parts(dataset_id, merge.shape.stored_columns(merge.shape.column_names), "delc_copy")
     parts = "".join(f", delc_part{part} AS ({text})" for part, text in enumerate(inserts, 1))
-    queries.execute(
+    store.insert(
         f"WITH {decided}, delc_choice AS MATERIALIZED ({_choice(merge)}),"
         f" delc_gone AS ({remove_rows(dataset_id, number, losers)}), delc_back AS MATERIALIZED ({numbered}),"
         f" delc_copy AS MATERIALIZED ({_copies(merge, number)}){parts} SELECT FROM delc_back"

@@ -23,7 +23,7 @@ from delc.datasets.reading import remove_rows
 from delc.datasets.source import Source, sample_text
 from delc.datasets.versions import DatasetVersion
 from delc.log.runs import Run
-from delc.server import progress, queries
+from delc.server import progress
 from delc.server.errors import DuplicateObject, InvalidParameter
 
 
@@ -162,7 +162,7 @@ def _make_branch(run: Run, dataset: catalog.Dataset, branch: str, draw: _Draw, m
     version, number = draw.version, dataset.last_number + 1
     gone = remove_rows(dataset.id, number, "SELECT delc_row FROM delc_drawn WHERE NOT delc_is_drawn")
     with store.writable(dataset.id), store.bulk_settings():
-        found = queries.rows(
+        found = store.insert(
             f"WITH delc_drawn AS MATERIALIZED ({_drawn(draw)}), delc_gone AS ({gone})"
             " SELECT delc_split, pg_catalog.count(*) AS rows FROM delc_drawn WHERE delc_is_drawn GROUP BY 1"
         )

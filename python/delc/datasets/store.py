@@ -1,7 +1,7 @@
 """The tables that hold the rows of data sets. They belong to a role without rights, and only this room writes to them.
 
 Rows are inserted by the caller's own query, so that it reads what the caller may read; the caller has the right to
-insert only meanwhile.
+insert only meanwhile. Functions that the query calls may not use it: versions have the rows that the query gives.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
+
+import _delc
 
 from delc.datasets import row_rights
 from delc.datasets.columns import SourceColumn
@@ -54,16 +57,26 @@ def add_row_numbers_index(dataset_id: int, parts: int) -> None:
 
 @contextmanager
 def writable(dataset_id: int) -> Iterator[None]:
-    """Lets the caller insert rows within the block; other sessions never see that right, since it goes in the same
-    transaction.
+    """Lets the caller insert rows within the block, by ``insert()`` alone; other sessions never see that right, since
+    it goes in the same transaction.
     """
     caller = queries.quote_identifier(rights.caller())
     tables = ", ".join(_tables(dataset_id))
-    with queries.as_owner():
-        queries.execute(f"GRANT INSERT ON {tables} TO {caller}")
-    yield
-    with queries.as_owner():
-        queries.execute(f"REVOKE INSERT ON {tables} FROM {caller}")
+    before = _delc.open_store()
+    try:
+        with queries.as_owner():
+            queries.execute(f"GRANT INSERT ON {tables} TO {caller}")
+        yield
+        with queries.as_owner():
+            queries.execute(f"REVOKE INSERT ON {tables} FROM {caller}")
+    finally:
+        _delc.close_store(before)
+
+
+def insert(statement: str) -> list[dict[str, Any]]:
+    """Runs a statement that inserts rows, within ``writable()``; the rows that it returns."""
+    _delc.expect_insert()
+    return queries.rows(statement)
 
 
 def grant_reading(dataset_id: int, role: str) -> None:

@@ -164,7 +164,7 @@ def _store_difference(target: Target, shaped: DatasetVersion, change: Change) ->
     """Inserts what differs. What there was: {"added", "removed", "new", "source", "repeated": {split: rows}}."""
     text = difference.store_difference(shaped, change, target.number, target.last_row)
     found: dict[str, dict[str, int]] = {"added": {}, "removed": {}, "new": {}, "source": {}, "repeated": {}}
-    for row in queries.rows(text):
+    for row in store.insert(text):
         found[row["what"]][row["split"]] = row["rows"]
     return found
 

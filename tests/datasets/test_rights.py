@@ -355,6 +355,20 @@ def test_numbers_of_rows_are_those_of_rows_that_may_be_seen(
     assert "It has 20 rows" in message(error.value)
 
 
+def test_conditions_cannot_be_about_columns_that_were_of_another_type(
+    bob: str, secured: tuple[Connection, Connection], fresh_db: Connection
+) -> None:
+    hers, his = secured
+    fresh_db.execute("ALTER TABLE customers ALTER who TYPE varchar(90)")
+    commit(hers, "customers")
+    refused = pytest.raises(psycopg.errors.InvalidParameterValue, match='about column "who", which has had another type')
+    with refused as error:
+        hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'id > 0 AND who = current_user')", (bob,))
+    assert 'It is text in "customers@1", and character varying(90) in "customers@3"' in message(error.value)
+    hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'id = 1')", (bob,))
+    assert keys(his, "customers") == [1]
+
+
 INSERTING_FUNCTION = """
     CREATE OR REPLACE FUNCTION s.inner(integer) RETURNS integer LANGUAGE plpgsql AS $body$
     BEGIN

@@ -20,7 +20,7 @@ def grant(name: str, role: str, rows: str | None) -> None:
             raise InvalidParameter(f'"{role}" owns data set "{name}" and reads all rows', hint="Leave rows away.")
         version = versions.find(names.parse(dataset.name))
         _check_condition(version, rows)
-        _check_place(version, rows)
+        _check_place(dataset, version, rows)
     else:
         _require_no_row_security(dataset)
     store.grant_reading(dataset_id, role)
@@ -73,21 +73,52 @@ def _check_condition(version: DatasetVersion, rows: str) -> None:
         )
 
 
-def _check_place(version: DatasetVersion, rows: str) -> None:
-    """An error for a condition over columns that lie in another table than the first, which policies cannot see."""
-    places = zip(version.column_names, version.parts, version.stored_names, strict=True)
+def _check_place(dataset: catalog.Dataset, version: DatasetVersion, rows: str) -> None:
+    """An error for a condition over columns that policies cannot see as one: they lie in another table than the first,
+    or had another type in an older version.
+    """
+    places = list(zip(version.column_names, version.parts, version.stored_names, strict=True))
     here = [name for name, part, stored in places if part == 1 and stored == name]
-    if len(here) == len(version.columns):
+    retyped = [name for name, _, stored in places if stored != name]
+    problem = _condition_problem(version, rows, here)
+    if problem is None:
         return
-    text = f"SELECT (\n{rows}\n) AS allowed FROM ({version.query(None, here, ordered=False)}) AS r LIMIT 0"
-    problem = queries.data_problem(text, (UNDEFINED_COLUMN,))
-    if problem is not None:
-        raise InvalidParameter(
-            f"rows => {queries.quote_literal(rows)} is about a column that conditions cannot be about: {problem}",
-            detail=f'Data set "{version.name}" has more columns than one table of the store holds;'
-            f" conditions can be about the {len(here)} columns in the first.",
-            hint="Say the rows by one of these; or create the data set from a query with that column among the first.",
-        )
+    if _condition_problem(version, rows, [*here, *retyped]) is None:
+        first = next(name for name in retyped if _condition_problem(version, rows, _without(version, name)) is not None)
+        raise _retyped_column(dataset, version, rows, first)
+    raise InvalidParameter(
+        f"rows => {queries.quote_literal(rows)} is about a column that conditions cannot be about: {problem}",
+        detail=f'Data set "{version.name}" has more columns than one table of the store holds;'
+        f" conditions can be about the {len(here)} columns in the first.",
+        hint="Say the rows by one of these; or create the data set from a query with that column among the first.",
+    )
+
+
+def _without(version: DatasetVersion, name: str) -> list[str]:
+    return [column for column in version.column_names if column != name]
+
+
+def _condition_problem(version: DatasetVersion, rows: str, columns: list[str]) -> str | None:
+    """What stands against a condition over some of the columns: one that is not among them."""
+    text = f"SELECT (\n{rows}\n) AS allowed FROM ({version.query(None, columns, ordered=False)}) AS r LIMIT 0"
+    return queries.data_problem(text, (UNDEFINED_COLUMN,))
+
+
+def _retyped_column(dataset: catalog.Dataset, version: DatasetVersion, rows: str, name: str) -> InvalidParameter:
+    def has_it_there(older: DatasetVersion) -> bool:
+        return (name, name) in zip(older.column_names, older.stored_names, strict=True)
+
+    def type_in(one: DatasetVersion) -> str:
+        return next(column.type for column in one.columns if column.name == name)
+
+    older = next((older for older in _all_versions(dataset) if has_it_there(older)), None)
+    was = f'is {type_in(older)} in "{older.title}"' if older else "had another type in a version that was dropped"
+    return InvalidParameter(
+        f'rows => {queries.quote_literal(rows)} is about column "{name}", which has had another type',
+        detail=f'It {was}, and {type_in(version)} in "{version.title}". Each has a column of its own in the store, and a'
+        " condition that holds for all versions is about columns that all have in one type.",
+        hint="Say the rows by other columns; or make a new data set from the source, and grant that.",
+    )
 
 
 def require_rows_said(target_source: source.Source, dataset: catalog.Dataset) -> None:

@@ -64,7 +64,7 @@ AS 'MODULE_PATHNAME', 'delc_match_rows';
 COMMENT ON FUNCTION delc.match_rows(text, text, integer[], bigint) IS
 $comment$The rows of the query source that are not alike among those of the query stored, and the stored rows whose keys the source lacks.
 
-stored: its columns are delc_row, delc_version and delc_split, and then those of source, of which keys gives the positions of the key, from 1; for these, equal values must have the same image. stored_rows: how many rows it will have, about. The result has the columns of source and four more: true for a row of source, whether its key was there before, and delc_row and delc_split of the stored row with its key. Commits use it.$comment$;
+stored: its columns are delc_row, delc_version and delc_split, and then those of source, of which keys gives the positions of the key, from 1; for these, equal values must have the same image. stored_rows: how many rows it will have, about; what is kept of them fits into delc.memory_limit. The result has the columns of source and four more: true for a row of source, whether its key was there before, and delc_row and delc_split of the stored row with its key. Commits use it.$comment$;
 
 -- Owns the tables with the rows and has no other rights: what a type's own functions do when such a table is analysed, they do without any.
 DO $$
@@ -350,3 +350,4 @@ FROM delc.datasets AS dataset
 JOIN delc.dataset_versions AS version ON version.dataset_id = dataset.id
 CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(version.columns) WITH ORDINALITY AS item(value, position);
 COMMENT ON VIEW delc.dataset_columns IS 'The columns of every version of every data set, and what each is for: key, target, split or feature.';
+COMMENT ON COLUMN delc.dataset_columns.type IS 'Its type, as it was called when the version was made.';

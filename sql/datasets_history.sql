@@ -260,14 +260,15 @@ COMMENT ON FUNCTION delc.keep_stored_fields() IS
 CREATE EVENT TRIGGER delc_keep_stored_fields ON sql_drop EXECUTE FUNCTION delc.keep_stored_fields();
 COMMENT ON EVENT TRIGGER delc_keep_stored_fields IS 'Keeps the values of stored versions of data sets as they are: see delc.keep_stored_fields().';
 
-CREATE FUNCTION delc.keep_stored_labels() RETURNS event_trigger
+CREATE FUNCTION delc.keep_stored_names() RETURNS event_trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'delc_keep_stored_labels';
-COMMENT ON FUNCTION delc.keep_stored_labels() IS
-'Refuses ALTER TYPE … RENAME VALUE of an enum that stored rows have values of: they would read otherwise than they were committed. Values may be added.';
+AS 'MODULE_PATHNAME', 'delc_keep_stored_names';
+COMMENT ON FUNCTION delc.keep_stored_names() IS
+'Refuses ALTER TYPE … RENAME VALUE of an enum that stored rows have values of, ALTER TYPE … RENAME ATTRIBUTE of a composite type, and ALTER TABLE … RENAME COLUMN of a table whose whole rows are stored as values: they would read otherwise than they were committed. Values and fields may be added.';
 
-CREATE EVENT TRIGGER delc_keep_stored_labels ON ddl_command_start WHEN TAG IN ('ALTER TYPE') EXECUTE FUNCTION delc.keep_stored_labels();
-COMMENT ON EVENT TRIGGER delc_keep_stored_labels IS 'Keeps the values of stored versions of data sets as they are: see delc.keep_stored_labels().';
+CREATE EVENT TRIGGER delc_keep_stored_names ON ddl_command_start
+WHEN TAG IN ('ALTER TYPE', 'ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE') EXECUTE FUNCTION delc.keep_stored_names();
+COMMENT ON EVENT TRIGGER delc_keep_stored_names IS 'Keeps the values of stored versions of data sets as they are: see delc.keep_stored_names().';
 
 CREATE VIEW delc.dataset_log AS
 SELECT dataset.name, version.number AS version, dataset.name || '@' || version.number AS dataset, version.kind, version.message,

@@ -28,7 +28,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA delc TO delc_user;
 REVOKE EXECUTE ON FUNCTION
     delc.keep_stored_columns,
     delc.keep_stored_fields,
-    delc.keep_stored_labels,
+    delc.keep_stored_names,
     delc.announce_run,
     delc.finish_run,
     delc.record_failed_run,

@@ -357,6 +357,17 @@ run_query(Match *match, const char *query, bool (*take_row) (TupleTableSlot *, D
 		elog(ERROR, "could not run the query: %s", SPI_result_code_string(status));
 }
 
+/* The result's columns come from the query's list of them. */
+static void
+require_column_list(FunctionCallInfo fcinfo)
+{
+	if (get_call_result_type(fcinfo, NULL, NULL) != TYPEFUNC_COMPOSITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("match_rows is called without a list of its columns"),
+				 errhint("Call it in FROM, as in SELECT * FROM delc.match_rows(…) AS m(id bigint, …).")));
+}
+
 /*
  * match_rows(source text, stored text, keys integer[], stored_rows bigint):
  * the rows that differ, as SETOF record.
@@ -369,9 +380,11 @@ delc_match_rows(PG_FUNCTION_ARGS)
 	char	   *stored = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	ArrayType  *keys = PG_GETARG_ARRAYTYPE_P(2);
 	int64		stored_rows = PG_GETARG_INT64(3);
-	ReturnSetInfo *result = begin_materialized_set(fcinfo);
+	ReturnSetInfo *result;
 	Match	   *match;
 
+	require_column_list(fcinfo);
+	result = begin_materialized_set(fcinfo);
 	check_result(result->setDesc);
 	SPI_connect();
 	match = palloc0(sizeof(Match));
@@ -381,7 +394,7 @@ delc_match_rows(PG_FUNCTION_ARGS)
 	match->result_nulls = palloc(sizeof(bool) * result->setDesc->natts);
 	choose_columns(match, keys);
 	row_digester_begin(&match->digester);
-	match->table = row_table_create(CurrentMemoryContext, stored_rows);
+	match->table = row_table_create(CurrentMemoryContext, stored_rows, (Size) delc_memory_limit_mb * 1024 * 1024);
 	begin_batches(match);
 
 	run_query(match, stored, take_stored_row, begin_stored);

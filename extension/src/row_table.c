@@ -24,13 +24,22 @@
 #define fetch_early(address) ((void) (address))
 #endif
 
+/* The rows that fit into this many bytes, the hash table included, which has up to four places for each. */
+static Size
+most_rows(Size memory)
+{
+	return Min(Max(memory / (sizeof(TableRow) + 4 * sizeof(uint32)), FEWEST_ROWS), MOST_ROWS);
+}
+
+/* A table that takes at most so many bytes of memory, for about as many rows as are expected. */
 RowTable *
-row_table_create(MemoryContext context, int64 expected_rows)
+row_table_create(MemoryContext context, int64 expected_rows, Size memory)
 {
 	RowTable   *table = MemoryContextAllocZero(context, sizeof(RowTable));
 
 	table->context = context;
-	table->allocated = Min(Max((Size) Max(expected_rows, 0), FEWEST_ROWS), MOST_ROWS);
+	table->most = most_rows(memory);
+	table->allocated = Min(Max((Size) Max(expected_rows, 0), FEWEST_ROWS), table->most);
 	table->rows = MemoryContextAllocHuge(context, table->allocated * sizeof(TableRow));
 	return table;
 }
@@ -40,11 +49,12 @@ row_table_add(RowTable *table, const TableRow *row)
 {
 	if (table->used == table->allocated)
 	{
-		if (table->allocated == MOST_ROWS)
+		if (table->allocated == table->most)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("more than %zu rows cannot be matched in memory", MOST_ROWS)));
-		table->allocated = Min(2 * table->allocated, MOST_ROWS);
+					 errmsg("more than %zu stored rows cannot be matched within delc.memory_limit", table->most),
+					 errhint("Raise delc.memory_limit.")));
+		table->allocated = Min(2 * table->allocated, table->most);
 		table->rows = repalloc_huge(table->rows, table->allocated * sizeof(TableRow));
 	}
 	table->rows[table->used++] = *row;

@@ -24,11 +24,12 @@ typedef struct RowTable
 	TableRow   *rows;
 	Size		used;
 	Size		allocated;
+	Size		most;			/* how many it may have */
 	uint32	   *slots;			/* the number of a row among rows, counted from 1; 0: free */
 	uint64		mask;			/* their number, a power of two, less 1 */
 } RowTable;
 
-extern RowTable *row_table_create(MemoryContext context, int64 expected_rows);
+extern RowTable *row_table_create(MemoryContext context, int64 expected_rows, Size memory);
 extern void row_table_add(RowTable *table, const TableRow *row);
 extern void row_table_index(RowTable *table);
 extern void row_table_find(const RowTable *table, const RowDigest *keys, int count, TableRow **found);

@@ -2,8 +2,8 @@
  * stored_types.c
  *	  Commands that would change what stored versions of data sets read as, by
  *	  changing a type of theirs, are refused: dropping a field of a composite
- *	  type, also of a table's row type, and giving a value of an enum another
- *	  name.
+ *	  type, also of a table's row type, and giving another name to a field or to
+ *	  a value of an enum.
  *
  * The stored rows are not looked at. Fields that are added read as NULL in
  * them, and what else a type can be given PostgreSQL refuses itself where a
@@ -13,6 +13,7 @@
  */
 #include "delc.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
@@ -30,6 +31,25 @@
 	" WHERE gone.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass" \
 	" AND gone.objsubid OPERATOR(pg_catalog.>) 0 AND class.reltype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid" \
 	" AND class.relnamespace OPERATOR(pg_catalog.<>) pg_catalog.to_regnamespace('delc_data')::pg_catalog.oid"
+
+/*
+ * The row types in which a column of a relation ($1) gets another name: its
+ * own, and those of tables that inherit from it or are of its type.
+ */
+#define RENAMED_IN \
+	"WITH RECURSIVE renamed AS (" \
+	" SELECT $1 AS id" \
+	" UNION" \
+	" SELECT step.child FROM renamed JOIN (" \
+	" SELECT inhparent AS parent, inhrelid AS child FROM pg_catalog.pg_inherits" \
+	" UNION ALL" \
+	" SELECT t.typrelid, class.oid FROM pg_catalog.pg_class AS class" \
+	" JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) class.reloftype" \
+	") AS step ON step.parent OPERATOR(pg_catalog.=) renamed.id" \
+	")" \
+	" SELECT pg_catalog.array_agg(class.reltype)" \
+	" FROM renamed JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) renamed.id" \
+	" WHERE class.reltype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid"
 
 /*
  * The stored columns whose values have values of these types ($1) in them:
@@ -122,28 +142,61 @@ delc_keep_stored_fields(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/*
- * keep_stored_labels(): before ALTER TYPE, refuses to give a value of an enum
- * that stored rows have another name.
- */
-PG_FUNCTION_INFO_V1(delc_keep_stored_labels);
-Datum
-delc_keep_stored_labels(PG_FUNCTION_ARGS)
+/* A value of an enum gets another name. */
+static void
+keep_labels(AlterEnumStmt *statement)
 {
-	AlterEnumStmt *statement;
-	Datum		type;
+	Datum		type = ObjectIdGetDatum(LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName), true));
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not called by the event trigger manager");
-	statement = (AlterEnumStmt *) ((EventTriggerData *) fcinfo->context)->parsetree;
-	if (!IsA(statement, AlterEnumStmt) || statement->oldVal == NULL)
-		PG_RETURN_NULL();
-	type = ObjectIdGetDatum(LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName), true));
-	if (!OidIsValid(DatumGetObjectId(type)))
-		PG_RETURN_NULL();		/* PostgreSQL says so itself */
+	if (statement->oldVal == NULL || !OidIsValid(DatumGetObjectId(type)))
+		return;					/* a value is added, or PostgreSQL says itself what is wrong */
 	connect_spi();
 	refuse_if_stored(PointerGetDatum(construct_array(&type, 1, OIDOID, sizeof(Oid), true, TYPALIGN_INT)),
 					 "call a value otherwise");
 	SPI_finish();
+}
+
+/* A field of a composite type gets another name, or a column, which is a field of its table's row type. */
+static void
+keep_field_names(RenameStmt *statement)
+{
+	Oid			argument = OIDOID;
+	Datum		relation;
+	Datum		types;
+	bool		is_null;
+
+	if ((statement->renameType != OBJECT_ATTRIBUTE && statement->renameType != OBJECT_COLUMN) ||
+		statement->relation == NULL)
+		return;
+	relation = ObjectIdGetDatum(RangeVarGetRelid(statement->relation, NoLock, true));
+	if (!OidIsValid(DatumGetObjectId(relation)))
+		return;
+	connect_spi();
+	if (SPI_execute_with_args(RENAMED_IN, 1, &argument, &relation, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look up the types of a column");
+	types = found_value(&is_null);
+	if (!is_null)
+		refuse_if_stored(types, "call a field otherwise");
+	SPI_finish();
+}
+
+/*
+ * keep_stored_names(): before ALTER TYPE and ALTER TABLE, refuses to give
+ * another name to a value of an enum, or to a field of a composite type, that
+ * stored rows have.
+ */
+PG_FUNCTION_INFO_V1(delc_keep_stored_names);
+Datum
+delc_keep_stored_names(PG_FUNCTION_ARGS)
+{
+	Node	   *statement;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not called by the event trigger manager");
+	statement = ((EventTriggerData *) fcinfo->context)->parsetree;
+	if (IsA(statement, AlterEnumStmt))
+		keep_labels((AlterEnumStmt *) statement);
+	else if (IsA(statement, RenameStmt))
+		keep_field_names((RenameStmt *) statement);
 	PG_RETURN_NULL();
 }

@@ -105,6 +105,24 @@ def test_what_comes_behind_a_repeated_key_is_told(db: Connection) -> None:
     assert db.execute(f"SELECT repeated, old_row FROM {matched}".encode()).fetchall() == [(True, 0), (True, 0)]
 
 
+def test_what_is_kept_of_stored_rows_fits_into_the_memory_limit(db: Connection) -> None:
+    make_tables(db)
+    matched = f"delc.match_rows('TABLE source', 'TABLE stored', '{{1,2}}', {2**63 - 1}) AS m({COLUMNS}, {RESULT})"
+    db.execute("SET delc.memory_limit = '16MB'")
+    assert value(db, f"SELECT count(*) FROM {matched}") == 0
+    db.execute("INSERT INTO stored (delc_row, delc_split, k1) SELECT i, 't', i FROM generate_series(1, 299594) AS i")
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="more than 299593 stored rows") as error:
+        db.execute(f"SELECT count(*) FROM {matched}".encode())
+    assert "Raise delc.memory_limit" in message(error.value)
+
+
+def test_rows_are_not_matched_without_a_list_of_columns(db: Connection) -> None:
+    make_tables(db)
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="called without a list of its columns") as error:
+        db.execute("SELECT delc.match_rows('TABLE source', 'TABLE stored', '{1,2}', 3)")
+    assert "AS m(id bigint" in message(error.value)
+
+
 def test_values_stored_out_of_line_are_compared(db: Connection) -> None:
     db.execute("CREATE TABLE documents (id integer PRIMARY KEY, body text)")
     db.execute("ALTER TABLE documents ALTER body SET STORAGE external")

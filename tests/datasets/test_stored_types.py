@@ -16,6 +16,9 @@ TYPES = """
     CREATE DOMAIN port AS place;
     CREATE TYPE span AS RANGE (subtype = place);
     CREATE TABLE house (id integer, street text);
+    CREATE TABLE villa () INHERITS (house);
+    CREATE TYPE area AS (x integer, y integer);
+    CREATE TABLE lot OF area;
     CREATE TYPE mood AS ENUM ('sad', 'glad');
     CREATE TYPE feeling AS (mood mood, at date);
 """
@@ -38,6 +41,10 @@ REFUSED = [
     ("ROW(ROW(1, 2)::place, 'a')::route", "DROP TYPE place CASCADE"),
     ("'sad'::mood", "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'"),
     ("ARRAY['sad'::mood]", "ALTER TYPE public.mood RENAME VALUE 'sad' TO 'blue'"),
+    ("ROW(ROW(1, 2)::place, 'a')::route", "ALTER TYPE place RENAME ATTRIBUTE y TO z"),
+    ("ROW(1, 'a')::house", "ALTER TABLE house RENAME street TO road"),
+    ("ROW(1, 'a')::villa", "ALTER TABLE house RENAME COLUMN street TO road"),
+    ("ROW(1, 2)::lot", "ALTER TYPE area RENAME ATTRIBUTE y TO z CASCADE"),
     ("ROW('sad', now())::feeling", "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'"),
 ]
 
@@ -120,7 +127,9 @@ def test_what_changes_no_value_is_allowed(types: Connection) -> None:
     before = read(types, "v@1")
     types.execute("ALTER TYPE mood ADD VALUE 'calm'; ALTER TYPE place OWNER TO CURRENT_USER")
     types.execute("ALTER DOMAIN port ADD CONSTRAINT c CHECK ((VALUE).x > 0) NOT VALID; DROP DOMAIN port")
-    types.execute("ALTER TYPE feeling DROP ATTRIBUTE at; ALTER TABLE house DROP COLUMN street; DROP TYPE route CASCADE")
+    types.execute("CREATE VIEW homes AS TABLE house; ALTER VIEW homes RENAME street TO road")
+    types.execute("ALTER TYPE route RENAME ATTRIBUTE name TO title; ALTER TABLE house RENAME id TO number")
+    types.execute("ALTER TYPE feeling DROP ATTRIBUTE at; ALTER TABLE house DROP COLUMN street CASCADE; DROP TYPE route CASCADE")
     assert read(types, "v@1") == before
 
 
@@ -134,6 +143,7 @@ def test_roles_that_have_nothing_to_do_with_delc_change_their_own_types(
     hers.execute(TYPES)
     hers.execute("ALTER TYPE place DROP ATTRIBUTE y CASCADE")
     hers.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'")
-    hers.execute("ALTER TABLE house DROP COLUMN street; DROP TABLE house; DROP TYPE place CASCADE")
+    hers.execute("ALTER TABLE house RENAME street TO road; ALTER TYPE feeling RENAME ATTRIBUTE mood TO m")
+    hers.execute("ALTER TABLE house DROP COLUMN road; DROP TABLE villa, house; DROP TYPE place CASCADE")
     with pytest.raises(psycopg.errors.UndefinedObject, match='type "moods" does not exist'):
         hers.execute("ALTER TYPE moods RENAME VALUE 'sad' TO 'blue'")

@@ -91,10 +91,7 @@ def points(varied: Space, config: Config, seed: int) -> list[dict[Knob, Value]]:
     """The points that are tried, in an order that the seed decides alone; those of a sampler that learns are without
     what it draws, the ones of each point of the grid side by side.
     """
-    grid = [
-        dict(zip([each for each, _ in varied.given], values, strict=True))
-        for values in _product(varied)
-    ]
+    grid = [dict(zip([each for each, _ in varied.given], values, strict=True)) for values in _product(varied)]
     most = config.search.trials
     if most is not None and len(grid) > most:
         grid = [grid[place] for place in sorted(random.Random(seed).sample(range(len(grid)), most))]
@@ -135,9 +132,7 @@ def count(varied: Space, config: Config) -> int:
 
 def _product(varied: Space) -> list[tuple[Value, ...]]:
     if math.prod(len(values) for _, values in varied.given) > 100 * MOST_TRIALS:
-        raise problem(
-            varied.given[0][0].place, f"vary has more than {100 * MOST_TRIALS} combinations", kind=TooLarge
-        )
+        raise problem(varied.given[0][0].place, f"vary has more than {100 * MOST_TRIALS} combinations", kind=TooLarge)
     return list(itertools.product(*(values for _, values in varied.given)))
 
 

@@ -6,13 +6,10 @@ connection to the server, and ends with the process that started it, or when no 
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import select
-import signal
 import socket
-import sys
 from collections import deque
 
 import torch
@@ -21,22 +18,11 @@ from delc.dql import messages, shared_rows
 from delc.dql.work import RowBatches, Work, carry_out
 from delc.training.state import EpochRecord
 
-PR_SET_PDEATHSIG = 1
 PIECE = 1 << 20
 MOST_FILES = 16
 
 WAIT_SECONDS = 30.0
 """How long a worker waits for the session's next query."""
-
-
-def begin(parent: int) -> None:
-    """Ends with the parent, and on a cancel at once."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 class Channel:
@@ -106,8 +92,3 @@ def _rows(file: int, layout: shared_rows.Layout) -> RowBatches:
         return shared_rows.batches(shared_rows.opened(file, layout))
     finally:
         os.close(file)
-
-
-if __name__ == "__main__":
-    begin(int(sys.argv[1]))
-    serve(Channel(socket.socket(fileno=sys.stdin.fileno())))

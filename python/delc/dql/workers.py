@@ -37,7 +37,7 @@ CRASHED = "58000"
 
 _PROGRAM = (
     "import sys; sys.path[:0] = sys.argv.pop(1).split(':');"
-    " import runpy; runpy.run_module('delc.dql.worker', run_name='__main__', alter_sys=True)"
+    " import runpy; runpy.run_module('delc.dql.worker_program', run_name='__main__', alter_sys=True)"
 )
 
 Told = Callable[[int, int, float], None]
@@ -315,6 +315,9 @@ def _start(program: str, python_path: str) -> _Worker:
             env=environment,
             cwd="/",
             close_fds=True,
+            # A session of its own: a signal to the caller's process group is not for it, and where the system gives
+            # every session its share of the processors, it has one too.
+            start_new_session=True,
         )
     ours.setblocking(False)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)

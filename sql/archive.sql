@@ -27,7 +27,7 @@ LANGUAGE plpython3u STABLE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("archive.checkout", model, planes, retrieval)
+return GD["delc_rows"]("archive.checkout", model, planes, retrieval)
 $$;
 COMMENT ON FUNCTION delc.checkout(text, integer, text) IS
 $comment$The parameters of a version (digits@3) or snapshot (digits@3#5), however they are stored, a row for each or for each chunk of large ones. planes: only the leading bytes of each number, with zeros below; of what is stored whole or as differences of method planes, no more is read. retrieval: parallel (several at a time, decoded by as many threads as delc.threads says, in at most a sixteenth of delc.memory_limit), independent (one after the other, in at most 2.2 times the memory of the largest chunk, or 24 MB), reusable (what several are made from is decoded once).$comment$;
@@ -38,7 +38,7 @@ LANGUAGE plpython3u STABLE
 TRANSFORM FOR TYPE delc.tensor
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
-return GD["delc"]("archive.checkout_several", models, planes, retrieval)
+return GD["delc_rows"]("archive.checkout_several", models, planes, retrieval)
 $$;
 COMMENT ON FUNCTION delc.checkout_several(text[], integer, text) IS
 $comment$The parameters of several versions or snapshots, as checkout() gives those of one, with the name by which each was asked for. retrieval => 'reusable' decodes each stored value that they are made from once, however many of them need it, and keeps it only as long as it is needed; rows come in the order in which they follow from one another. planes and the other schemes: as for one.$comment$;

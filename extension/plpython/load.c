@@ -18,38 +18,82 @@ PG_MODULE_MAGIC_EXT(
 PG_MODULE_MAGIC;
 #endif
 
-/* Text of the Python exception, palloc'd; the exception is cleared. */
+typedef struct PythonError
+{
+	char	   *message;
+	char	   *sqlstate;		/* this and the rest NULL where the exception does not say */
+	char	   *detail;
+	char	   *hint;
+} PythonError;
+
+/* The text of an attribute, palloc'd; NULL where there is none. */
 static char *
+text_attribute(PyObject *object, const char *name)
+{
+	PyObject   *attribute = object == NULL ? NULL : PyObject_GetAttrString(object, name);
+	char	   *text = NULL;
+
+	if (attribute != NULL && PyUnicode_Check(attribute) && PyUnicode_AsUTF8(attribute) != NULL)
+		text = pstrdup(PyUnicode_AsUTF8(attribute));
+	PyErr_Clear();
+	Py_XDECREF(attribute);
+	return text;
+}
+
+/* What the Python exception says; it is cleared. */
+static PythonError
 take_python_error(void)
 {
+	PythonError error = {.message = "unknown error"};
+	char	   *said;
 	PyObject   *type;
 	PyObject   *value;
 	PyObject   *traceback;
 	PyObject   *text;
-	char	   *message = "unknown error";
 
 	PyErr_Fetch(&type, &value, &traceback);
 	PyErr_NormalizeException(&type, &value, &traceback);
+	said = text_attribute(value, "message");
 	text = value == NULL ? NULL : PyObject_Str(value);
-	if (text != NULL && PyUnicode_AsUTF8(text) != NULL)
-		message = pstrdup(PyUnicode_AsUTF8(text));
+	if (said != NULL)
+		error.message = said;
+	else if (text != NULL && PyUnicode_AsUTF8(text) != NULL)
+		error.message = pstrdup(PyUnicode_AsUTF8(text));
 	PyErr_Clear();
+	error.sqlstate = text_attribute(value, "sqlstate");
+	error.detail = text_attribute(value, "detail");
+	error.hint = text_attribute(value, "hint");
 	Py_XDECREF(text);
 	Py_XDECREF(type);
 	Py_XDECREF(value);
 	Py_XDECREF(traceback);
-	return message;
+	return error;
 }
 
-/* Turns the pending Python exception into an error of the database. */
+static int
+errcode_of(const char *sqlstate)
+{
+	return errcode(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4]));
+}
+
+/*
+ * Turns the pending Python exception into an error of the database.  The
+ * package's own errors speak for themselves.
+ */
 void
 raise_python_error(const char *doing)
 {
-	char	   *message = take_python_error();
+	PythonError error = take_python_error();
 
+	if (error.sqlstate != NULL && strlen(error.sqlstate) == 5)
+		ereport(ERROR,
+				(errcode_of(error.sqlstate),
+				 errmsg("delc: %s", error.message),
+				 error.detail != NULL ? errdetail("%s", error.detail) : 0,
+				 error.hint != NULL ? errhint("%s", error.hint) : 0));
 	ereport(ERROR,
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-			 errmsg("%s: %s", doing, message)));
+			 errmsg("%s: %s", doing, error.message)));
 }
 
 /* Puts the folders of delc.python_path in front of sys.path, in their order. */
@@ -97,13 +141,13 @@ load_python(Oid owner)
 	entry = PyImport_ImportModule("delc.server.entry");
 	if (entry == NULL)
 	{
-		char	   *message = take_python_error();
+		PythonError error = take_python_error();
 
 		/* Another value of the setting shall be tried on the next call. */
 		path_done = false;
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the Python package delc cannot be imported: %s", message),
+				 errmsg("the Python package delc cannot be imported: %s", error.message),
 				 errdetail("delc.python_path is \"%s\".", delc_library.python_path()),
 				 errhint("Run SELECT * FROM delc.check_environment(); it names what is missing.")));
 	}

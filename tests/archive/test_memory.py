@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import delc.client
 from support.cluster import Connection
 from support.python_function import run_inside
-from support.workplace import value
+from support.workplace import failure, message, value
 
 MEGABYTES = 48
 CONSTANT_MEGABYTES = 24
@@ -101,6 +102,42 @@ def test_reading_several_at_once_keeps_to_its_share_of_the_memory_limit(fresh_db
         fresh_db.execute(f"SET delc.memory_limit = '{limit}MB'")
         taken = peak_megabytes(fresh_db, "SELECT pg_temp.run_inside(%s)", json.dumps([first, 8, None, True]))
         assert taken <= max(limit / 16, 2.2 * MEGABYTES) + CONSTANT_MEGABYTES, limit
+
+
+CHUNK_MEGABYTES = 16
+"""What the client makes of large parameters."""
+
+
+@pytest.fixture
+def large(fresh_db: Connection) -> Connection:
+    """A model "large" with a parameter of six chunks, and a tiny one."""
+    delc.client.register(fresh_db)
+    for name, inputs in (("large", 6 * CHUNK_MEGABYTES * 2**18 // 64), ("tiny", 3)):
+        weight = np.random.default_rng(5).normal(0, 0.02, (64, inputs)).astype(np.float32)
+        state = {"out.weight": weight, "out.bias": np.zeros(64, np.float32)}
+        layers = [{"name": "out", "kind": "linear", "out_features": 64}]
+        delc.client.push(fresh_db, name, state, network=layers, input_shape=[inputs], task="regression")
+    return fresh_db
+
+
+@pytest.mark.parametrize("retrieval", ["independent", "reusable"])
+def test_checkout_takes_no_more_for_more_chunks(large: Connection, retrieval: str) -> None:
+    query = "SELECT sum(delc.elements(value)) FROM delc.checkout(%s, NULL, %s)"
+    large.execute("SET work_mem = '1MB'")
+    large.execute(query, ["tiny", retrieval])  # what the first call loads stays
+    taken = peak_megabytes(large, query, "large", retrieval)
+    assert taken <= 2.2 * CHUNK_MEGABYTES + CONSTANT_MEGABYTES
+
+
+def test_an_error_between_rows_says_what_it_is(large: Connection) -> None:
+    large.execute(
+        "UPDATE delc.stored_tensors SET checksum = checksum + 1"
+        " WHERE elements = (SELECT max(elements) FROM delc.stored_tensors)"
+    )
+    error = failure(large, "SELECT count(value) FROM delc.checkout('large', NULL, 'independent')")
+    assert error.sqlstate == "XX001"
+    assert message(error).startswith('delc: parameter "out.weight" of "large@1" is damaged')
+    assert error.diag.message_hint is not None
 
 
 def test_storing_a_difference_takes_what_archiving_counts_with(fresh_db: Connection, last: int) -> None:

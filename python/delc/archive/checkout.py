@@ -23,6 +23,8 @@ def checkout(model: str | None, planes: int | None, retrieval: str | None) -> It
 
 def checkout_several(models: Sequence[str | None] | None, planes: int | None, retrieval: str | None) -> Iterator[Row]:
     """The same for several snapshots, with the name by which each was asked for."""
+    if any(isinstance(model, list) for model in models or []):
+        raise InvalidParameter("models is an array of several dimensions", detail="It is a list of names.")
     yield from _rows(list(dict.fromkeys(models or [])), planes, retrieval)
 
 

@@ -1,4 +1,4 @@
-"""Where SQL functions enter the package: ``GD["delc"]("room.function", …)``.
+"""Where SQL functions enter the package: ``GD["delc"]("room.function", …)``, or ``GD["delc_rows"]``.
 
 This is the one place where exceptions become PostgreSQL errors. Errors of queries, cancels among them, keep all their
 parts but lose the name of PL/Python's exception in front.
@@ -10,13 +10,14 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import plpy
 
 import __main__
 from delc.server.errors import Conflict, DelcError
 from delc.server.queries import UNDEFINED_TABLE, sqlstate_of
+from delc.server.streams import row_by_row
 from delc.server.threads import signals_blocked
 
 
@@ -28,15 +29,27 @@ def call(path: str, *arguments: Any) -> Any:
     try:
         result = _function(path)(*arguments)
         return list(result) if isinstance(result, Iterator) else result
-    except DelcError as error:
-        raise _error_for_user(error.message, error.detail, error.hint, error.sqlstate) from None
-    except plpy.SPIError as error:
-        if _is_dropped_data(error):
-            raise _error_for_user(*_DROPPED_DATA, Conflict.sqlstate) from None
-        _, detail, hint, *_ = error.spidata
-        # A function of this package inside of the query has put the name there already.
-        message = str(error).removeprefix(f"{_UserError.__name__}: ")
-        raise _error_for_user(message, detail, hint, sqlstate_of(error)) from None
+    except (DelcError, plpy.SPIError) as error:
+        raise cast(plpy.Error, _for_user(error)) from None
+
+
+def stream(path: str, *arguments: Any) -> Iterator[Any]:
+    """The same for a function of many large rows with a tensor "value", which come one by one."""
+    return row_by_row(_function(path)(*arguments), _for_user)
+
+
+def _for_user(error: BaseException) -> plpy.Error | None:
+    """The error that the user gets; None for what is no error of the package or of a query."""
+    if isinstance(error, DelcError):
+        return _error_for_user(error.message, error.detail, error.hint, error.sqlstate)
+    if not isinstance(error, plpy.SPIError):
+        return None
+    if _is_dropped_data(error):
+        return _error_for_user(*_DROPPED_DATA, Conflict.sqlstate)
+    _, detail, hint, *_ = error.spidata
+    # A function of this package inside of the query has put the name there already.
+    message = str(error).removeprefix(f"{_UserError.__name__}: ")
+    return _error_for_user(message, detail, hint, sqlstate_of(error))
 
 
 _DROPPED_DATA = (
@@ -82,3 +95,4 @@ _UserError.__module__ = "builtins"  # PL/Python leaves out this module's name on
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 __main__.GD["delc"] = call
+__main__.GD["delc_rows"] = stream

@@ -10,6 +10,7 @@ import _delc
 import numpy as np
 
 from delc.server.errors import InvalidParameter
+from delc.server.streams import Failure
 from delc.server.threads import signals_blocked
 
 _NUMPY_NAMES = {
@@ -67,6 +68,8 @@ def to_buffer(value: Any) -> tuple[str, tuple[int, ...], Any]:
     """(dtype, shape, C-contiguous memory) of a numpy array, a torch tensor, a number or nested lists of numbers."""
     if type(value).__module__.partition(".")[0] == "torch":
         return _torch_to_buffer(value)
+    if isinstance(value, Failure):
+        raise value.error
     array = np.asarray(value, order="C")
     if array.dtype.name not in _NUMPY_NAMES:
         raise InvalidParameter(

@@ -160,6 +160,36 @@ def test_values_are_not_cast_where_the_new_type_came_with_other_values(spots: Co
     assert {key: row["x"] for key, row in rows(spots).items()} == {1: 11, 3: 300, 4: 400, 5: 50}
 
 
+def test_rows_that_have_what_a_cast_gives_are_unchanged_though_others_have_not(spots: Connection) -> None:
+    change(
+        spots, "spots", "ALTER TABLE spots ALTER x TYPE text", "UPDATE spots SET x = 'ten' WHERE id = 1",
+        "UPDATE spots SET place = 'here' WHERE id = 4",
+    )  # fmt: skip
+    correct(spots, "spots@b", "SELECT i AS id, 'seen' AS place FROM generate_series(1, 2) AS i")
+    correct(spots, "spots@b", "SELECT 3 AS id, 33 AS x")
+    notices: list[str | None] = []
+    spots.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    assert [row["key"] for row in merge(spots)] == [{"id": 1}, {"id": 3}]
+    assert 'column "x" has another type in "spots@2", with values that are no casts' in str(notices[-1])
+    (row,) = merge(spots, prefer="ours")
+    assert row["rows"] == 4
+    assert {key: tuple(row.values()) for key, row in rows(spots).items()} == {
+        1: ("ten", "p1"), 2: ("20", "seen"), 3: ("30", "p3"), 4: ("40", "here")
+    }  # fmt: skip
+
+
+def test_a_notice_names_the_column_whose_values_are_no_casts(spots: Connection) -> None:
+    change(spots, "spots", TEN_TIMES)
+    correct(spots, "spots@b", "SELECT 2 AS id, 'seen' AS place")
+    notices: list[str | None] = []
+    spots.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    assert [row["key"] for row in merge(spots)] == [{"id": 2}]
+    assert notices[-1] == (
+        'column "x" has another type in "spots@2", with values that are no casts of the old ones.'
+        " Rows with such values count as changed there."
+    )
+
+
 def test_values_without_a_cast_are_refused_where_they_are_chosen(spots: Connection) -> None:
     change(spots, "spots", "ALTER TABLE spots ALTER x TYPE date USING date '2024-01-01' + x")
     correct(spots, "spots@b", "SELECT 1 AS id, 11 AS x")

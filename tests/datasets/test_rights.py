@@ -361,8 +361,8 @@ def test_conditions_cannot_be_about_columns_that_were_of_another_type(
     hers, his = secured
     fresh_db.execute("ALTER TABLE customers ALTER who TYPE varchar(90)")
     commit(hers, "customers")
-    refused = pytest.raises(psycopg.errors.InvalidParameterValue, match='about column "who", which has had another type')
-    with refused as error:
+    told = 'about column "who", which has had another type'
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=told) as error:
         hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'id > 0 AND who = current_user')", (bob,))
     assert 'It is text in "customers@1", and character varying(90) in "customers@3"' in message(error.value)
     hers.execute("SELECT delc.grant_dataset('customers', %s, rows => 'id = 1')", (bob,))

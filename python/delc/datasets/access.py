@@ -115,8 +115,8 @@ def _retyped_column(dataset: catalog.Dataset, version: DatasetVersion, rows: str
     was = f'is {type_in(older)} in "{older.title}"' if older else "had another type in a version that was dropped"
     return InvalidParameter(
         f'rows => {queries.quote_literal(rows)} is about column "{name}", which has had another type',
-        detail=f'It {was}, and {type_in(version)} in "{version.title}". Each has a column of its own in the store, and a'
-        " condition that holds for all versions is about columns that all have in one type.",
+        detail=f'It {was}, and {type_in(version)} in "{version.title}". Each has a column of its own in the store, and'
+        " a condition that holds for all versions is about columns that all have in one type.",
         hint="Say the rows by other columns; or make a new data set from the source, and grant that.",
     )
 

@@ -6,7 +6,7 @@ SQL over the rows of one key: o (ours), t (theirs) and b (what both come from), 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from delc.datasets import images, merge_casts
@@ -27,7 +27,8 @@ class Cell:
     """A column of a merge as each side has it, or not; numbered.
 
     ``casts``: the types that it went through from that of the base to another one on a side; None where that was no
-    cast. ``fills``: queries for what a side filled it with when it added it.
+    cast. ``fills``: queries for what a side filled it with when it added it. ``trials``: where not all values came of a
+    cast, but all that there were can be cast, the type to which; a row that has what the cast gives was not changed.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Cell:
     casts: dict[Alias, tuple[str, ...] | None]
     fills: dict[Alias, str]
     has_no_cast: bool = False
+    trials: dict[Alias, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def quoted(self) -> str:
@@ -82,6 +84,7 @@ def cells_of(ours: Side, theirs: Side, bases: Bases, evolution: Evolution) -> li
     for name in dict.fromkeys([*ours.columns, *theirs.columns]):
         columns = {alias: side.columns[name] for alias, side in sides.items() if name in side.columns}
         casts: dict[Alias, tuple[str, ...] | None] = {}
+        trials: dict[Alias, tuple[str, ...]] = {}
         fills: dict[Alias, str] = {}
         for alias, side in sides.items():
             if name not in side.columns:
@@ -93,10 +96,13 @@ def cells_of(ours: Side, theirs: Side, bases: Bases, evolution: Evolution) -> li
                 types = evolution.casts(side.version, name, before[name].type)
                 other = sides[_OTHER[alias]].version
                 casts[alias] = types if types and _all_cast(before[name], types, other, bases) else None
+                direct = (side.columns[name].type,)
+                if casts[alias] is None and _all_cast(before[name], direct, other, bases):
+                    trials[alias] = direct
         if name in before:
             columns["b"] = before[name]
         has_no_cast = None in casts.values() and not _has_cast(columns, casts)
-        found.append(Cell(len(found), name, columns, casts, fills, has_no_cast))
+        found.append(Cell(len(found), name, columns, casts, fills, has_no_cast, trials))
     return found
 
 
@@ -150,7 +156,7 @@ def _compared(cell: Cell, left: Alias, right: Alias) -> tuple[str, str] | None:
         return cell.of(left), cell.of(right)
     base = cell.columns["b"].type
     retyped, plain = (left, right) if other == base else (right, left)
-    types = cell.casts.get(retyped)
+    types = cell.casts.get(retyped) or cell.trials.get(retyped)
     return (cell.of(retyped), merge_casts.through(cell.of(plain), types)) if types else None
 
 

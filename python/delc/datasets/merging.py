@@ -281,7 +281,14 @@ def _tell(merge: Merge, decided: str, count: int) -> None:
         f'{count} key{"s" if count > 1 else ""} changed both in "{ours}" and in "{theirs}";'
         " nothing was merged. Resolve with prefer => 'ours' or 'theirs', or with a query of key and resolution."
     )
-    for cell in _contested(merge, decided, "pair.winner IS NULL"):
+    contested = _contested(merge, decided, "pair.winner IS NULL")
+    for cell in merge.cells:
+        for alias in (alias for alias, types in cell.casts.items() if types is None and cell not in contested):
+            progress.notice(
+                f'column "{cell.name}" has another type in "{ours if alias == "o" else theirs}", with values that are'
+                " no casts of the old ones. Rows with such values count as changed there."
+            )
+    for cell in contested:
         kept, other = (theirs, ours) if cell.exposed == "t" else (ours, theirs)
         side = WINNERS[cell.exposed or "o"]
         if cell.dropped:

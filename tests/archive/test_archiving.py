@@ -125,6 +125,9 @@ def test_a_budget_keeps_the_newest_version_quick(db: Connection) -> None:
 
 def test_what_would_pass_the_memory_limit_is_refused(db: Connection) -> None:
     db.execute("SET LOCAL delc.memory_limit = '32MB'")
+    db.execute("SELECT delc.archive()")
+    wide = """'{"architecture": "mlp", "hidden": [600, 600]}'"""
+    db.execute(train("wide", "flowers", network=wide, epochs="1"))
     error = failure(db, "SELECT delc.archive()")
     assert error.sqlstate == "54000"
     assert "more than delc.memory_limit" in message(error)

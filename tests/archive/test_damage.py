@@ -4,6 +4,7 @@ snapshot and parameter.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -119,6 +120,18 @@ def test_a_changed_byte_is_an_error_that_names_the_parameter_or_changes_no_numbe
                 for planes, numbers in enumerate(parameter.planes, start=1):
                     found = attempt(db, READ_PLANES, parameter.title, planes, parameter.name)
                     assert_named(parameter, found, numbers)
+
+
+@pytest.mark.parametrize("place", [3, 17, 40, -8])
+def test_archiving_what_is_damaged_is_an_error_that_names_a_parameter(archive: Archive, place: int) -> None:
+    for tensor, content in archive.stored:
+        with rolled_back(archive.db) as db:
+            at = place % len(content)
+            spoiled = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+            db.execute("UPDATE delc.stored_tensors SET value = any_bytes(%s) WHERE id = %s", [spoiled, tensor])
+            error = failure(db, "SELECT delc.archive(objective => 'fastest')")
+            assert error.sqlstate == "XX001", (tensor, message(error))
+            assert re.search(r"base@1(#\d)? \S+ is damaged", message(error)), (tensor, message(error))
 
 
 @pytest.mark.parametrize(

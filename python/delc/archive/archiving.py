@@ -22,7 +22,10 @@ _ENCODING_TIMES = 6
 """Times its own size that encoding a tensor takes: itself, its base and the base's base, each stored and decoded."""
 
 _ENCODING_BYTES = 64 << 20
-"""What it takes beside that: the symbols and raw bits of a block of differences."""
+"""What it takes beside that at most: the symbols and raw bits of a block of differences."""
+
+_SMALL_TIMES, _SMALL_BYTES = 16, 4 << 20
+"""Less for a small tensor, which has one block no larger than itself: times its size, and the coder's tables."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def _require_memory(found: Scope) -> None:
     largest = max(found.tensors.values(), key=costs.raw_bytes, default=None)
     if largest is None:
         return
-    needed = _ENCODING_TIMES * costs.raw_bytes(largest) + _ENCODING_BYTES
+    size = costs.raw_bytes(largest)
+    needed = _ENCODING_TIMES * size + min(_SMALL_TIMES * size + _SMALL_BYTES, _ENCODING_BYTES)
     limit = settings.memory_limit_bytes()
     if needed > limit:
         raise LimitExceeded(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import plpy
 
 from delc.archive import scope
 from delc.models import reading
-from delc.models.stored_tensors import StoredTensor
+from delc.models.stored_tensors import StoredTensor, tells_damage
 from delc.server import interrupts, progress, queries
 from delc.server.errors import DamagedData
 
@@ -24,6 +27,26 @@ def verify(text: str | None) -> Iterator[dict[str, Any]]:
         if problem is not None:
             for title in tensor["titles"]:
                 yield {"parameter": title, "tensor_id": tensor["id"], "problem": problem}
+
+
+@contextmanager
+def naming_damage(text: str | None) -> Iterator[None]:
+    """Where a query in the block meets a damaged tensor, an error with the names of the first parameter of the scope
+    that is damaged: what decodes tensors knows no names.
+    """
+    try:
+        yield
+    except plpy.SPIError as error:
+        if not tells_damage(error):
+            raise
+        found = next(verify(text), None)
+        if found is None:
+            raise
+        raise DamagedData(
+            f"{found['parameter']} is damaged",
+            detail=found["problem"],
+            hint="SELECT * FROM delc.verify_archive() lists all that is. Restore it from a backup, or drop its version.",
+        ) from None
 
 
 def _problem(tensor: dict[str, Any]) -> str | None:

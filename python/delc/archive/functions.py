@@ -35,7 +35,8 @@ def archive(
     """Plans how tensors are stored and stores them so, unless ``dry_run``."""
     order = _order(scope, objective, budget, retrieval, longest_chain, method, planner)
     if dry_run or dry_run is None:
-        yield from archiving.foresee(order)
+        with checking.naming_damage(scope):
+            yield from archiving.foresee(order)
         return
     arguments = {
         "scope": scope,
@@ -46,7 +47,8 @@ def archive(
         "method": method,
         "planner": planner,
     }
-    with running("archive", subject=scope or "all models", arguments=arguments) as run:
+    title = scope or "all models"
+    with running("archive", subject=title, arguments=arguments) as run, checking.naming_damage(scope):
         yield from archiving.archive(run, order)
 
 
@@ -54,7 +56,10 @@ def round_snapshots(scope: str, scheme: str, bits: int | None, with_latest: bool
     """Rounds parameters for good."""
     way = rounding.parse(scheme, bits)
     arguments = {"scope": scope, "scheme": scheme, "bits": bits, "with_latest": with_latest}
-    with running("round_snapshots", subject=str(scope), arguments=arguments) as run:
+    with (
+        running("round_snapshots", subject=str(scope), arguments=arguments) as run,
+        checking.naming_damage(scope),
+    ):
         yield from rounded.round_snapshots(run, scope, way, bool(with_latest))
 
 

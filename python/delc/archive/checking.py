@@ -45,7 +45,7 @@ def naming_damage(text: str | None) -> Iterator[None]:
         raise DamagedData(
             f"{found['parameter']} is damaged",
             detail=found["problem"],
-            hint="SELECT * FROM delc.verify_archive() lists all that is. Restore it from a backup, or drop its version.",
+            hint="SELECT * FROM delc.verify_archive() lists all that is. Restore it from a backup or drop its version.",
         ) from None
 
 

@@ -106,6 +106,12 @@ def run_prediction(
             f'top is {top}, but model "{version}" predicts numbers, which have no order',
             hint="Leave top away: every output is a row.",
         )
+    if tolerance is not None and not isinstance(target, Regression):
+        raise InvalidParameter(
+            f'tolerance is {tolerance:g}, but model "{version}" predicts labels, which are certified as they are',
+            detail="A tolerance is how far a certified number of a regression may be from that of full precision.",
+            hint="Leave tolerance away.",
+        )
     columns = queries.describe(query)
     keys = [key_column] if key_column is not None else default_key(features, columns)
     layout = features.layout_for(columns, keys=keys)

@@ -21,6 +21,9 @@ from delc.server import interrupts, progress
 
 NONE_CERTIFIED = torch.nan
 
+UNDIVIDED = "read in full at once: the least of the parameters that bounds can be made from is all that is stored"
+"""Where numbers have no more bits than the first depth, or where their leading planes cannot be read by themselves."""
+
 
 @dataclass
 class Step:
@@ -82,6 +85,8 @@ class Answering:
                     return self.settler.answer(inputs)
                 self.model.deepen()
                 self.model.budget.earn(0.0, self.model.reading_seconds)
+                if self.model.complete:
+                    self.settler.remark = UNDIVIDED
             return self.settler.answer(inputs)
         if self.chosen.kind == precision.PROBABLE:
             return self._probable(inputs)

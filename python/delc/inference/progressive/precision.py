@@ -15,7 +15,7 @@ FULL, PROGRESSIVE, PLANES, PROBABLE = "full", "progressive", "planes", "probable
 MOST_PLANES = 8
 """A float64 has so many."""
 
-_PLANES = re.compile(r"planes:(\d{1,2}(?:\.5)?)")
+_PLANES = re.compile(r"planes:([0-9]{1,2}(?:\.5)?)")
 ALLOWED = "Allowed are 'full', 'progressive', 'probable' and 'planes:k' with k from 1 to 8 (halves such as 2.5 too)."
 
 

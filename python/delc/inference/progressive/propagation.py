@@ -16,13 +16,11 @@ from delc.inference.progressive import relaxation
 from delc.inference.progressive.boxes import Box, Boxes
 from delc.inference.progressive.rules import missing_rule
 from delc.inference.progressive.rules_elementwise import BENT
-from delc.inference.progressive.stages import RULES, Bounds, Incoming, LayerView, Stage
+from delc.inference.progressive.stages import RULES, Bounds, Incoming, LayerView, Stage, within_range
 from delc.networks import Network
 from delc.networks.kinds import find_kind
 
 Check = Callable[[], None]
-
-LARGEST_FLOAT = torch.finfo(torch.float32).max
 
 
 def do_nothing() -> None:
@@ -54,7 +52,7 @@ def boxed(network: Network, boxes: Boxes) -> Boxed:
 
 @dataclass
 class Pass:
-    """What is known of each layer for a batch of rows. ``alive``: rows whose bounds are finite throughout (rows,)."""
+    """What is known of each layer for a batch of rows. ``alive``: rows in which nothing can overflow (rows,)."""
 
     inputs: dict[str, Incoming]
     stages: dict[str, Stage | torch.Tensor] = field(default_factory=dict)
@@ -117,16 +115,10 @@ def forward(
         state.order.append(layer)
         if isinstance(stage, torch.Tensor):
             continue
-        state.alive &= _finite(stage.bounds)
+        state.alive &= within_range(stage.bounds)
         if refine or centres:
             state.centres[layer.name] = affine_centre(state, layer, stage)
     return state
-
-
-def _finite(bounds: Bounds) -> torch.Tensor:
-    """Rows whose numbers float32 can hold."""
-    low, high = bounds.low.flatten(1), bounds.high.flatten(1)
-    return ((low >= -LARGEST_FLOAT) & (high <= LARGEST_FLOAT)).all(1)
 
 
 def affine_centre(state: Pass, layer: LayerView, stage: Stage) -> torch.Tensor:

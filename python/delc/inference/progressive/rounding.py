@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 
 UNIT = 2.0**-24
@@ -43,8 +46,29 @@ def gamma(terms: int) -> float:
 
 
 def underflow(terms: int, largest_input: torch.Tensor, largest_weight: float) -> torch.Tensor:
-    """What flushing to zero may cost a sum of products, for each row's largest input (rows,)."""
-    return (terms + 4) * TINY * (1.0 + largest_weight + largest_input)
+    """What flushing to zero may cost a sum of products, for each row's largest input (rows,). Four times over, because
+    bounds of large matrices are themselves computed in float32.
+    """
+    return 4 * (terms + 4) * TINY * (1.0 + largest_weight + largest_input)
+
+
+LEAST_CONSTANT, LARGEST_CONSTANT = 2.0**-100, 2.0**100
+"""Magnitudes of a layer's constants with bounds. Near the ends of float32's range torch may round a constant, or what it
+makes of it, to zero or infinity; between these two all that happens to it is a rounding, which the rules allow for.
+"""
+
+
+def extreme_constant(arguments: Mapping[str, Any]) -> str | None:
+    """None, or which of a layer's arguments is a number that is beyond what bounds are made for."""
+    for name, value in arguments.items():
+        if isinstance(value, float) and value != 0 and not LEAST_CONSTANT <= abs(value) <= LARGEST_CONSTANT:
+            return f"{name} is {value:g}, and bounds are for magnitudes from 2^-100 to 2^100"
+    return None
+
+
+def single(constant: float) -> float:
+    """The float32 that torch makes of a constant before it computes with it."""
+    return float(np.float32(constant))
 
 
 def plain_float32() -> str | None:

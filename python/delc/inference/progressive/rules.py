@@ -33,7 +33,9 @@ def missing_rule(layers: list[LayerView]) -> str | None:
     for layer in layers:
         if layer.kind not in RULES:
             return f'layer "{layer.name}" of kind {layer.kind} has no rule for bounds'
-        reason = REFUSALS[layer.kind](layer) if layer.kind in REFUSALS else None
+        reason = rounding.extreme_constant(layer.arguments)
+        if reason is None and layer.kind in REFUSALS:
+            reason = REFUSALS[layer.kind](layer)
         if reason is not None:
             return f'layer "{layer.name}" of kind {layer.kind} has no rule for bounds: {reason}'
     return rounding.plain_float32()

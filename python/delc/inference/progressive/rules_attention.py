@@ -10,11 +10,20 @@ from torch.nn import functional
 
 from delc.inference.progressive import rounding
 from delc.inference.progressive.boxes import Box
-from delc.inference.progressive.rules_arithmetic import multiplied, widened
+from delc.inference.progressive.rules_arithmetic import rounded_product, widened
 from delc.inference.progressive.rules_elementwise import ROUGH, ROUGHEST, Bent, Error, Smooth, bent_stage, smooth_stage
 from delc.inference.progressive.rules_linear import Weights, product_stage
 from delc.inference.progressive.rules_normalisation import Scale, normalised
-from delc.inference.progressive.stages import Bounds, Incoming, LayerView, Stage, cut, numbers, rule
+from delc.inference.progressive.stages import (
+    Bounds,
+    Incoming,
+    LayerView,
+    Stage,
+    guarded,
+    numbers,
+    row_largest,
+    rule,
+)
 from delc.networks.library.attention import causal_mask, padding_mask
 
 GELU_VALLEY = -0.7517915246935645
@@ -61,14 +70,14 @@ def gated(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     arriving, dim = numbers(inputs[0]), layer.arguments["dim"]
     (low, gate_low), (high, gate_high) = arriving.low.chunk(2, dim), arriving.high.chunk(2, dim)
     gate = smooth_stage(Bounds(gate_low, gate_high), Smooth(torch.sigmoid, 0.0963, Error(value=ROUGH))).bounds
-    return cut(*widened(*multiplied(Bounds(low, high), gate), 4))
+    return Stage(rounded_product(Bounds(low, high), gate, 4))
 
 
 def projected(arriving: Bounds, weight: Box, bias: Box | None) -> Bounds:
-    """A linear layer's bounds."""
+    """A linear layer's bounds; none where it may overflow."""
     outputs, terms = weight.centre.shape
     weights = Weights.of(weight, bias, terms, outputs)
-    return product_stage(arriving, weights, terms, functional.linear, lambda lines: lines).bounds
+    return guarded(product_stage(arriving, weights, terms, functional.linear, lambda lines: lines).bounds)
 
 
 def part(box: Box | None, start: int, size: int) -> Box | None:
@@ -77,14 +86,18 @@ def part(box: Box | None, start: int, size: int) -> Box | None:
 
 
 def products(first: Bounds, second: Bounds) -> Bounds:
-    """Matrix products of uncertain matrices (…, n, k) and (…, k, m), by centres and radii."""
+    """Matrix products of uncertain matrices (rows, …, n, k) and (rows, …, k, m), by centres and radii; none where a sum
+    may overflow.
+    """
     terms = first.low.shape[-1]
     centre, radius, size = first.centre, first.radius, first.magnitude
     other, other_radius, other_size = second.centre, second.radius, second.magnitude
     error = rounding.gamma(terms)
-    spread = centre.abs() @ other_radius + radius @ other_size + error * (size @ other_size)
-    flushed = (terms + 4) * rounding.TINY * (1 + size.amax() + other_size.amax())
-    return Bounds.around(centre @ other, spread + flushed)
+    sums = size @ other_size
+    spread = centre.abs() @ other_radius + radius @ other_size + error * sums
+    reach = row_largest(size) + row_largest(other_size)
+    flushed = (terms + 4) * rounding.TINY * (1 + reach.reshape(-1, *[1] * (size.dim() - 1)))
+    return guarded(Bounds.around(centre @ other, spread + flushed), sums)
 
 
 def attention_bounds(
@@ -102,9 +115,12 @@ def attention_bounds(
         assert weight is not None
         split.append(_in_heads(projected(sequence, weight, part(bias, at * size, size)), heads))
     queries, keys, values = split
+    # The scores may be scaled behind the product; the sums over the keys may be of what softmax has not divided yet.
+    unscaled = queries.magnitude @ keys.magnitude.transpose(-1, -2)
     factor = 1 / math.sqrt(size // heads)
     scaled = Bounds(*widened(queries.low * factor, queries.high * factor, 8))
     scores = products(scaled, Bounds(keys.low.transpose(-1, -2), keys.high.transpose(-1, -2)))
+    scores = guarded(scores, 4 * unscaled, values.magnitude.sum(-2))
     if hidden is not None:
         scores = Bounds(scores.low.masked_fill(hidden, -torch.inf), scores.high.masked_fill(hidden, -torch.inf))
     mixed = products(attention_weights(scores), values)
@@ -191,5 +207,7 @@ def encoder_layer(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
 
 
 def together(first: Bounds, second: Bounds) -> Bounds:
-    """The sum of a residual connection."""
-    return Bounds(*widened(first.low + second.low, first.high + second.high, 2))
+    """The sum of a residual connection; none where it may overflow. Roundings are of what is added."""
+    size = first.magnitude + second.magnitude
+    slack = rounding.gamma(2) * size + 4 * rounding.TINY
+    return guarded(Bounds(first.low + second.low - slack, first.high + second.high + slack), size)

@@ -14,7 +14,17 @@ import torch
 from torch.nn import functional
 
 from delc.inference.progressive import rounding
-from delc.inference.progressive.stages import Affine, Bounds, Incoming, LayerView, Stage, numbers, rule
+from delc.inference.progressive.stages import (
+    REFUSALS,
+    Affine,
+    Bounds,
+    Incoming,
+    LayerView,
+    Stage,
+    guarded,
+    numbers,
+    rule,
+)
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
@@ -35,6 +45,11 @@ class Error:
 
 
 EXACT = Error()
+
+REACH = 8.0
+"""What a smooth function computes in between is at most so many times its input, where it does not saturate beyond
+float32's range as exp does: hardswish takes 6 x before it divides by 6.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +97,7 @@ def smooth_stage(arriving: Bounds, smooth: Smooth) -> Stage:
         bottom = smooth.function(_full(low, smooth.valley))
         least = torch.where((low < smooth.valley) & (high > smooth.valley), torch.minimum(least, bottom), least)
     slack = error_of(smooth.error, torch.maximum(least.abs(), most.abs()), arriving)
-    bounds = Bounds(least - slack, most + slack)
+    bounds = guarded(Bounds(least - slack, most + slack), REACH * arriving.magnitude)
     slope = chord(low, high, at_low, at_high)
     off = smooth.curvature * (high - low).square() / 8
     flat = (most - least) / 2
@@ -208,7 +223,7 @@ def _tanh(layer: LayerView) -> Smooth:
 
 def _softplus(layer: LayerView) -> Smooth:
     beta, threshold = float(layer.arguments["beta"]), float(layer.arguments["threshold"])
-    jump = math.exp(-threshold) / beta  # where torch goes over to x itself
+    jump = 1.001 * math.exp(-threshold) / beta  # where torch goes over to x itself
     function: Function = lambda x: torch.logaddexp(beta * x, torch.zeros_like(x)) / beta  # noqa: E731
     return Smooth(function, beta / 4 * 1.0001, Error(value=ROUGH, input=ROUGH, fixed=jump + ROUGH / beta))
 
@@ -242,6 +257,15 @@ SMOOTH: dict[str, Callable[[LayerView], Smooth]] = {
 }
 
 
+def _softplus_refusal(layer: LayerView) -> str | None:
+    most = layer.arguments["threshold"] > MOST_THRESHOLD
+    return f"up to a threshold above {MOST_THRESHOLD:g} its exponential may overflow" if most else None
+
+
+MOST_THRESHOLD = 80.0
+REFUSALS["softplus"] = _softplus_refusal
+
+
 @rule(*BENT)
 def bent(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     """A piecewise linear activation."""
@@ -262,7 +286,9 @@ def prelu(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     shape = [1, -1, *[1] * (arriving.low.dim() - 2)]
     slope = box.wide().reshape(shape)
     stage = bent_stage(arriving, Bent(lambda x: torch.where(x > 0, x, slope * x), (0.0,), Error(value=ROUGH)))
-    unknown = box.spread().reshape(shape) * (1 + ROUGH) * arriving.low.clamp(max=0).abs()
+    negative = arriving.low.clamp(max=0).abs()
+    unknown = (box.spread().reshape(shape) * (1 + ROUGH) + 2 * rounding.TINY) * negative  # slopes may be flushed
+    unknown = unknown + 2 * rounding.TINY * box.largest().reshape(shape)
     assert stage.noise is not None
     bounds = Bounds(stage.bounds.low - unknown, stage.bounds.high + unknown)
     return Stage(bounds, stage.noise + unknown, stage.affine, stage.pulls)

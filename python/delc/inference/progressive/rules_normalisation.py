@@ -20,6 +20,7 @@ from delc.inference.progressive.stages import (
     Pull,
     Stage,
     cut,
+    guarded,
     numbers,
     rule,
 )
@@ -59,8 +60,7 @@ def batch_norm(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     scale = Scale.of(layer, shape)
     mean, mean_spread = _shaped(layer.boxes["running_mean"], shape)
     variance, variance_spread = _shaped(layer.boxes["running_var"], shape)
-    least = (variance - variance_spread).clamp(min=0) + layer.arguments["eps"]
-    inverse = Bounds((variance + variance_spread + layer.arguments["eps"]).rsqrt(), least.rsqrt())
+    inverse = _inverse_deviation(variance, variance_spread, layer.arguments["eps"])
     factor = Bounds(*multiplied(Bounds(scale.low, scale.high), inverse))
     middle, largest = factor.centre, factor.magnitude
     distance = arriving.magnitude + mean.abs() + mean_spread
@@ -69,12 +69,23 @@ def batch_norm(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
         + largest * mean_spread
         + scale.shift_spread
         + rounding.gamma(FEW) * (largest * distance + scale.shift.abs() + scale.shift_spread)
-        + FEW * rounding.TINY * (1 + distance + largest)
+        + FEW * rounding.TINY * (1 + largest + (1 + inverse.high) * (1 + distance))
     )
     spread = noise + middle.abs() * arriving.radius
     affine: Affine = lambda centres: (centres[0] - mean) * middle + scale.shift  # noqa: E731
     bounds = Bounds.around((arriving.centre - mean) * middle + scale.shift, spread)
-    return Stage(bounds, noise, affine, (lambda lines, rows: lines * middle,))
+    # torch makes x · factor + (bias - mean · factor) of it.
+    peak = 2 * ((largest + inverse.high) * distance + largest + scale.shift.abs() + scale.shift_spread)
+    return Stage(guarded(bounds, peak), noise, affine, (lambda lines, rows: lines * middle,))
+
+
+def _inverse_deviation(variance: torch.Tensor, spread: torch.Tensor, eps: float) -> Bounds:
+    """1 / sqrt(variance + eps), with the sum in float32 or float64; NaN where that may be zero or less."""
+    total = variance + eps
+    off = spread + rounding.gamma(2) * (variance.abs() + spread + eps) + 2 * rounding.TINY
+    least = torch.where(total - off > rounding.TINY, total - off, torch.nan)
+    error = rounding.gamma(FEW)
+    return Bounds((total + off).rsqrt() * (1 - error), least.rsqrt() * (1 + error))
 
 
 def _statistics_refusal(layer: LayerView) -> str | None:
@@ -117,7 +128,7 @@ def normalised(arriving: Bounds, groups: Sequence[int], eps: float, scale: Scale
 
     The norm of a vector in a box around c with radii r lies within |r| of that of c; taking the mean away shortens it
     at most. float32's error of the variance is bounded for the worst way to compute it: the mean of squares less the
-    square of the mean.
+    square of the mean. There are no bounds where the sum of squares may overflow, or either factor of the result.
     """
     shape, terms = arriving.low.shape, groups[-1]
     centre, radius = arriving.centre.reshape(*groups), arriving.radius.reshape(*groups)
@@ -146,7 +157,7 @@ def normalised(arriving: Bounds, groups: Sequence[int], eps: float, scale: Scale
         + size * torch.as_tensor(loss).expand(distance.shape).reshape(shape)
         + scale.shift_spread
         + rounded
-        + FEW * rounding.TINY * (1 + size)
+        + FEW * rounding.TINY * (1 + size + ((1 + inverse.high) * (1 + distance + largest)).reshape(shape))
     )
     spread = noise + middle.abs() * apart_radius.reshape(shape)
     affine: Affine = lambda centres: away(centres[0].reshape(*groups)).reshape(shape) * middle + scale.shift  # noqa: E731
@@ -155,8 +166,12 @@ def normalised(arriving: Bounds, groups: Sequence[int], eps: float, scale: Scale
         scaled = (lines * middle[rows]).reshape(len(lines), *groups[1:])
         return away(scaled).reshape(lines.shape)  # taking the mean away is its own transposed
 
+    squares = 4 * terms * largest.square()
+    ways = ((size.reshape(groups) + inverse.high) * (distance + largest)).reshape(shape)
+    peak = 2 * (ways + size + scale.shift.abs() + scale.shift_spread)
+    bounds = guarded(Bounds.around(apart.reshape(shape) * middle + scale.shift, spread), squares, peak)
     found: Pull = pull
-    return Stage(Bounds.around(apart.reshape(shape) * middle + scale.shift, spread), noise, affine, (found,))
+    return Stage(bounds, noise, affine, (found,))
 
 
 def _spread_out(scale: Scale, groups: Sequence[int], shape: torch.Size) -> Bounds:
@@ -182,7 +197,7 @@ def to_length_one(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     low, high = multiplied(arriving, Bounds(1 / most, 1 / least))
     largest = arriving.magnitude.amax(dim, keepdim=True)
     possible = (largest * max(1.0, rounding.LARGEST**0.5 if exponent == 2 else 1.0) * terms) < rounding.LARGEST
-    slack = error * torch.maximum(low.abs(), high.abs()) + FEW * rounding.TINY
+    slack = error * torch.maximum(low.abs(), high.abs()) + FEW * rounding.TINY * (1 + 1 / least)
     reach = (1 + 2 * error) * (1 + lost / eps) + FEW * rounding.TINY
     possible &= least > rounding.TINY
     low, high = (low - slack).clamp(min=-reach), (high + slack).clamp(max=reach)
@@ -208,15 +223,21 @@ def among_neighbours(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     error = rounding.gamma(size + FEW)
     least = _neighbourhood(nearest.square(), size) * (1 - error) - size * rounding.TINY
     most = _neighbourhood(arriving.magnitude.square(), size) * (1 + error) + size * rounding.TINY
-    rough = (error * beta + FEW * rounding.gamma(FEW)) * 2
+    # What rounds the base or the exponent counts as often as the exponent, or as the base's logarithm, says.
+    rough = (error * beta + 100 * rounding.UNIT * beta + FEW * rounding.gamma(FEW)) * 2
     low, high = (
         (constant + alpha * ends.clamp(min=0)).pow(beta) * (1 + sign * rough) for sign, ends in ((-1, least), (1, most))
     )
     found = multiplied(arriving, Bounds(1 / high, 1 / low))
-    slack = rounding.gamma(FEW) * torch.maximum(found[0].abs(), found[1].abs()) + FEW * rounding.TINY
+    slack = rounding.gamma(FEW) * torch.maximum(found[0].abs(), found[1].abs()) + FEW * rounding.TINY * (1 + 1 / low)
     possible = (most * (size + alpha) < rounding.LARGEST) & (high < rounding.LARGEST) & (low > rounding.TINY)
+    possible &= torch.tensor(rough < ROUGHEST_POWER)
     ends = found[0] - slack, found[1] + slack
     return cut(torch.where(possible, ends[0], -torch.inf), torch.where(possible, ends[1], torch.inf))
+
+
+ROUGHEST_POWER = 2.0**-6
+"""Exponents for which the power's relative error may be larger are so large that nothing is certified."""
 
 
 def _neighbourhood(squares: torch.Tensor, size: int) -> torch.Tensor:

@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional
 
 from delc.inference.progressive import rounding
-from delc.inference.progressive.rules_arithmetic import multiplied, widened
+from delc.inference.progressive.rules_arithmetic import rounded_product
 from delc.inference.progressive.rules_attention import together
 from delc.inference.progressive.rules_elementwise import ROUGHEST, Bent, Error, Smooth, bent_stage, smooth_stage
 from delc.inference.progressive.rules_linear import Weights, product_stage
-from delc.inference.progressive.stages import Bounds, Incoming, LayerView, Stage, numbers, rule
+from delc.inference.progressive.stages import Bounds, Incoming, LayerView, Stage, guarded, numbers, rule
 from delc.networks.library.recurrent import row_lengths
 
 FUSED = Error(value=ROUGHEST, fixed=ROUGHEST)
@@ -70,7 +70,7 @@ def _product(layer: LayerView, values: Bounds, which: str, suffix: str) -> Bound
     terms = sum(layer.boxes[f"weight_{side}{suffix}"].centre.shape[1] for side in ("ih", "hh")) + 2
     bias = layer.boxes.get(f"bias_{which}{suffix}")
     weights: Weights = layer.kept((which, suffix), lambda: Weights.of(weight, bias, terms, outputs))
-    return product_stage(values, weights, terms, functional.linear, lambda lines: lines).bounds
+    return guarded(product_stage(values, weights, terms, functional.linear, lambda lines: lines).bounds)
 
 
 def _split(bounds: Bounds, parts: int) -> list[Bounds]:
@@ -87,7 +87,7 @@ def _tanh(values: Bounds) -> Bounds:
 
 
 def _times(one: Bounds, other: Bounds) -> Bounds:
-    return Bounds(*widened(*multiplied(one, other), 2))
+    return rounded_product(one, other, 2)
 
 
 def _plain(layer: LayerView, now: Bounds, before: Bounds, hidden: Bounds, cell: Bounds) -> tuple[Bounds, Bounds]:

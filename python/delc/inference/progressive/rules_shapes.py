@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch.nn import functional
 
 from delc.inference.progressive import rounding
 from delc.inference.progressive.rules_linear import transposed_map
@@ -26,7 +27,7 @@ from delc.networks.kinds import per_dimension
 
 MOVING = (
     "identity", "flatten", "unflatten", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "select", "slice",
-    "concat", "stack", "pad", "upsample", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
+    "concat", "stack", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
 )  # fmt: skip
 
 
@@ -37,6 +38,43 @@ def moving(layer: LayerView, inputs: Sequence[Incoming]) -> Stage | torch.Tensor
         moved: torch.Tensor = layer.module(*inputs)
         return moved
     return monotone_linear(layer, [numbers(value) for value in inputs], 0)
+
+
+@rule("pad")
+def padded(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
+    """What is there is moved; a constant is the float32 that torch makes of it."""
+    pads, filling = tuple(layer.arguments["pad"]), rounding.single(layer.arguments["value"])
+    constant = layer.arguments["mode"] == "constant"
+    function: Callable[..., torch.Tensor] = lambda values: functional.pad(values, pads, value=filling)  # noqa: E731
+    return linear_stage(function if constant else layer.module, [numbers(inputs[0])], 0)
+
+
+@rule("upsample")
+def enlarged(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
+    """Each number is that of the nearest place, which torch finds in the arithmetic of the numbers: for some factors
+    float64 takes another than float32. So places are looked up in float32 and numbers are moved by them.
+    """
+    arriving = numbers(inputs[0])
+    places = nearest_places(layer.module, arriving.low.shape[2:])
+
+    def move(values: torch.Tensor) -> torch.Tensor:
+        for at, chosen in enumerate(places):
+            values = values.index_select(2 + at, chosen)
+        return values
+
+    return linear_stage(move, [arriving], 0)
+
+
+def nearest_places(module: Callable[[torch.Tensor], torch.Tensor], space: Sequence[int]) -> list[torch.Tensor]:
+    """For each dimension of an image the place that each number of the enlarged one is taken from."""
+    found = []
+    for at, size in enumerate(space):
+        line = [1] * len(space)
+        line[at] = size
+        numbered = torch.arange(size, dtype=torch.float32).reshape(1, 1, *line).expand(1, 1, *space)
+        enlarged = module(numbered.contiguous())
+        found.append(enlarged.movedim(2 + at, 0).flatten(1)[:, 0].long())
+    return found
 
 
 def _upsample_refusal(layer: LayerView) -> str | None:

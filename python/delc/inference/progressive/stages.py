@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from delc.inference.progressive import rounding
 from delc.inference.progressive.boxes import Boxes
 
 Pull = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -130,7 +131,32 @@ def per_row(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def row_largest(values: torch.Tensor) -> torch.Tensor:
     """The largest element of each row: (rows,)."""
-    return values.flatten(1).amax(1)
+    return values.reshape(len(values), -1).amax(1)
+
+
+def within_range(bounds: Bounds) -> torch.Tensor:
+    """Rows whose numbers float32 holds with room for a rounding, (rows,). NaN and infinity are not."""
+    if not bounds.low[0:1].numel():
+        return torch.ones(len(bounds.low), dtype=torch.bool)
+    rows = len(bounds.low)
+    low, high = bounds.low.reshape(rows, -1).amin(1), bounds.high.reshape(rows, -1).amax(1)
+    return (low > -rounding.LARGEST) & (high < rounding.LARGEST)
+
+
+def guarded(bounds: Bounds, *peaks: torch.Tensor) -> Bounds:
+    """The bounds; for rows in which float32 may overflow on the way to these numbers, NaN, which proves nothing.
+
+    ``peaks`` (rows, …): upper ends of the magnitudes of everything that the full pass may compute in between. A rule
+    whose result may be finite where they are not (a norm, a gate, a product of three) has to name them; the numbers
+    themselves are looked at too. NaN stays NaN through all rules, and ``propagation.forward`` drops the row.
+    """
+    possible = within_range(bounds)
+    for peak in peaks:
+        possible = possible & (row_largest(peak) < rounding.LARGEST)
+    if bool(possible.all()):
+        return bounds
+    kept = per_row(possible, bounds.low)
+    return Bounds(torch.where(kept, bounds.low, torch.nan), torch.where(kept, bounds.high, torch.nan))
 
 
 def cut(low: torch.Tensor, high: torch.Tensor) -> Stage:

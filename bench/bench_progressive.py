@@ -4,7 +4,8 @@ Networks are trained for real on scikit-learn's digits and on the 5,000 MNIST im
 not see are predicted. A row goes on to more bits until a bound settles it: intervals with merged margins, then traces
 through all layers, then refined traces. "share" is that of the stored bytes (delc.compress with half planes) that a row
 needed, on average, if it came alone; rows that nothing settles need all. Every certified label is compared with that of
-full precision; random networks and inputs add up to a million certified answers and more.
+full precision; random networks and inputs add up to a million certified answers and more, half of them around layers of
+every kind, with weights, inputs, constants and running statistics from 1e-46 to 1e39 (tests/support/extremes.py).
 
     make bench BENCHMARKS=bench/bench_progressive.py
 """
@@ -40,12 +41,16 @@ from delc.server.inputs import InputSpec
 from harness import chart, machine
 from harness.measure import Goals, goals
 from harness.server import connected, server
+from support.extremes import extreme, outside, wrongly_certified
 from support.progressive import cut, network
 
 KEPT = Path(__file__).parent.parent / "build" / "bench-progressive"
 DEPTHS = (8, 16, AHEAD_BITS, 20, 24)
 TRIED = 1_000_000
 """Certified answers that are compared with full precision."""
+
+EXTREME_ROWS = 256
+"""Of each network with numbers of every size."""
 
 PORTION = 32
 
@@ -367,6 +372,20 @@ def random_cases(generator: torch.Generator) -> Iterator[tuple[BuiltNetwork, tor
         yield built, torch.randn((4000, 12), generator=generator) * size, pick([12, 16, 20, 24, 32])
 
 
+def try_extremes(wanted: int) -> tuple[int, int]:
+    """(certified, wrong) answers of networks around every kind of layer, with numbers of every size; rows with a number
+    that float32 computes outside its bounds are wrong too.
+    """
+    certified_answers = wrong = seed = 0
+    while certified_answers < wanted:
+        case = extreme(seed, rows=EXTREME_ROWS)
+        found, mistaken = wrongly_certified(case, list(Method)[seed % 3])
+        certified_answers += found
+        wrong += mistaken + max(0, outside(case))
+        seed += 1
+    return certified_answers, wrong
+
+
 def try_many(wanted: int) -> tuple[int, int]:
     """(certified, wrong) answers of random networks, until so many are certified."""
     certified_answers = wrong = 0
@@ -416,8 +435,9 @@ def main() -> None:
                 answers, wrong = answers + more, wrong + mistaken
         print("\n  the paper, LeNet: 40.2 % of the data read → 0.0 % not settled (6.6 % → 12.3 %)")
         if not options.only:
-            more, mistaken = try_many(TRIED)
-            answers, wrong = answers + more, wrong + mistaken
+            for attempt in (try_many, try_extremes):
+                more, mistaken = attempt(TRIED // 2)
+                answers, wrong = answers + more, wrong + mistaken
         print(f"\n  {answers:,} certified answers compared with full precision, {wrong} wrong")
         check.at_most("wrong certificates", float(wrong), 0)
         if options.picture:

@@ -272,6 +272,7 @@ def test_answers_of_rounded_parameters_say_so(session: Connection) -> None:
     session.execute("SELECT * FROM delc.predict_rows_progressive('price', 'SELECT * FROM prices', tolerance => 20)")
     remark = value(session, "SELECT DISTINCT remark FROM delc.progressive_reading()")
     assert remark.startswith("certified relative to what is stored, which was rounded (bfloat16")
+    assert "the least of the parameters that bounds can be made from is all that is stored" in remark
 
 
 # ---- other readings ----
@@ -399,7 +400,9 @@ def test_statistics_are_of_planes(session: Connection, reading: str) -> None:
 # ---- what is refused ----
 
 
-@pytest.mark.parametrize("reading", ["fulll", "planes", "planes:0", "planes:9", "planes:-1", "planes:2.25", "planes:x"])
+@pytest.mark.parametrize(
+    "reading", ["fulll", "planes", "planes:0", "planes:9", "planes:-1", "planes:2.25", "planes:x", "planes:٢"]
+)
 def test_an_unknown_reading_is_refused_with_what_is_allowed(session: Connection, reading: str) -> None:
     for call in (
         "SELECT * FROM delc.predict_rows('pictures', 'SELECT id, pixels FROM pictures', reading => %s)",
@@ -425,6 +428,15 @@ def test_a_tolerance_must_be_above_zero(session: Connection, tolerance: str) -> 
     error = failure(session, call)
     assert error.sqlstate == "22023"
     assert "above 0" in message(error)
+
+
+@pytest.mark.parametrize(("model", "query"), [("pictures", ALL), ("flags", "SELECT * FROM topics")])
+def test_a_tolerance_for_labels_is_refused(session: Connection, model: str, query: str) -> None:
+    error = failure(
+        session, f"SELECT * FROM delc.predict_rows_progressive('{model}', '{query}', tolerance => 0.1)"
+    )
+    assert error.sqlstate == "22023"
+    assert "predicts labels" in message(error)
 
 
 def test_null_as_reading_is_refused(session: Connection) -> None:

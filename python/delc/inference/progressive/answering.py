@@ -83,15 +83,19 @@ class Answering:
                     return self.settler.answer(inputs)
                 if not self.model.budget.affords(self.model.work.step(1, prepared=False)):
                     return self.settler.answer(inputs)
-                self.model.deepen()
-                self.model.budget.earn(0.0, self.model.reading_seconds)
-                if self.model.complete:
-                    self.settler.remark = UNDIVIDED
+                self._begin()
             return self.settler.answer(inputs)
         if self.chosen.kind == precision.PROBABLE:
             return self._probable(inputs)
         self.model.read_to(self.chosen.bits)
         return self._all(self.model.approximate(self.chosen.bits)(inputs), precision.PLANES, self.chosen.bits)
+
+    def _begin(self) -> None:
+        """Reads up to the first depth."""
+        self.model.deepen()
+        self.model.budget.earn(0.0, self.model.reading_seconds)
+        if self.model.complete:
+            self.settler.remark = UNDIVIDED
 
     def _all(self, outputs: torch.Tensor, method: str, bits: int) -> Answers:
         """Answers that are all come by in one way; margins are those of the outputs."""

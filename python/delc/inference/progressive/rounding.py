@@ -53,8 +53,8 @@ def underflow(terms: int, largest_input: torch.Tensor, largest_weight: float) ->
 
 
 LEAST_CONSTANT, LARGEST_CONSTANT = 2.0**-100, 2.0**100
-"""Magnitudes of a layer's constants with bounds. Near the ends of float32's range torch may round a constant, or what it
-makes of it, to zero or infinity; between these two all that happens to it is a rounding, which the rules allow for.
+"""Magnitudes of a layer's constants with bounds. Near the ends of float32's range torch may round a constant, or what
+it makes of it, to zero or infinity; between these two it is rounded and no more, which the rules allow for.
 """
 
 

@@ -118,7 +118,7 @@ reading: 'progressive' (labels, ranks and sets of labels are always those of ful
 
 Every kind of layer has bounds, with these exceptions, for which everything is read at once (and the remark of progressive_reading() says so): upsample in modes other than nearest; batch norm without running statistics, instance norm with them; normalize over the rows, or with exponents other than 1 and 2; convolutions where torch computes them without oneDNN or on processors other than x86; a torch that is told to compute float32 less exactly; constants of layers beyond 2^100 or, other than 0, below 2^-100, and a softplus with a threshold above 80. Rows in which float32 might overflow on the way are read in full. Of recurrent layers, attention, local_response_norm and normalize only intervals go on, so deep stacks of them are mostly read in full. A version that was rounded (archived with loss) answers with a notice: what is certified is relative to what is stored.
 
-Bounds are limited, so that a call that settles nothing takes at most 1.3 times as long as in full precision, plus 1 s of the processor's time once for each model and session.
+Bounds are given up once they have taken a quarter of the time that full precision is thought to take for the rows, and 1 s of the processor more, once for each model and session.
 
 What was read, and why, says progressive_reading().$comment$;
 

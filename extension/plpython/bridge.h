@@ -22,7 +22,7 @@
 extern PyTypeObject *buffer_type(void);
 extern PyObject *buffer_from_packed(PackBuffer *buffer, Size size);
 extern PyObject *buffer_of_size(Size size, void **data);
-extern PyObject *buffer_of_memory(void *memory, void *data, Size size);
+extern PyObject *buffer_of_memory(void *memory, void (*release) (void *memory), void *data, Size size);
 extern PyObject *buffer_of_context(MemoryContext context, void *data, Size size);
 
 /* library.c: functions of delc.so */

@@ -1,7 +1,7 @@
 /*
  * buffer.c: dense numbers as a Python object with the buffer protocol.
  *
- * The memory is malloc'd, a packer's, or in a memory context of its own, never in
+ * The memory is malloc'd or mapped, a packer's, or in a memory context of its own, never in
  * another: Python may keep a view longer than that lives. It is writable, because torch warns of
  * read-only memory; whoever holds it owns it.
  */
@@ -21,7 +21,8 @@ typedef struct DenseBuffer
 	PyObject_HEAD
 	PackBuffer *packed;			/* that data is part of, or NULL */
 	MemoryContext context;		/* that data is all of, or NULL */
-	void	   *memory;			/* malloc'd, with data in it, or NULL */
+	void	   *memory;			/* with data in it, or NULL */
+	void		(*release) (void *memory);	/* frees it */
 	void	   *data;
 	Py_ssize_t	size;
 } DenseBuffer;
@@ -36,7 +37,8 @@ buffer_dealloc(PyObject *self)
 		delc_library.buffer_release(buffer->packed);
 	if (buffer->context != NULL)
 		MemoryContextDelete(buffer->context);
-	free(buffer->memory);
+	if (buffer->memory != NULL)
+		buffer->release(buffer->memory);
 	type->tp_free(self);
 	Py_DECREF(type);
 }
@@ -121,6 +123,7 @@ buffer_of_size(Size size, void **data)
 	if (buffer == NULL)
 		return NULL;
 	buffer->data = buffer->memory = fresh_memory(size);
+	buffer->release = free;
 	buffer->size = size;
 	if (buffer->data == NULL)
 	{
@@ -131,18 +134,19 @@ buffer_of_size(Size size, void **data)
 	return (PyObject *) buffer;
 }
 
-/* Memory that was malloc'd, which becomes the buffer's, or is freed where there is none: data in it. */
+/* Memory that becomes the buffer's, or is released where there is none: data in it. */
 PyObject *
-buffer_of_memory(void *memory, void *data, Size size)
+buffer_of_memory(void *memory, void (*release) (void *memory), void *data, Size size)
 {
 	DenseBuffer *buffer = new_buffer();
 
 	if (buffer == NULL)
 	{
-		free(memory);
+		release(memory);
 		return NULL;
 	}
 	buffer->memory = memory;
+	buffer->release = release;
 	buffer->data = data;
 	buffer->size = size;
 	return (PyObject *) buffer;

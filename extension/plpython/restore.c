@@ -90,46 +90,52 @@ typedef struct Jobs
 	int			count;
 	RestoreJob *jobs;
 	FetchedValue *values;		/* those of all jobs, in order */
-	Py_buffer  *bases;			/* two for each job */
+	Py_buffer  *buffers;		/* three for each job: base, grandbase, where the numbers go */
 } Jobs;
 
 static void
 release_jobs(Jobs *jobs)
 {
 	for (int i = 0; jobs->jobs != NULL && i < jobs->count; i++)
-		free(jobs->jobs[i].memory);
-	for (int i = 0; jobs->bases != NULL && i < 2 * jobs->count; i++)
+		threaded_release(jobs->jobs[i].memory);
+	for (int i = 0; jobs->buffers != NULL && i < 3 * jobs->count; i++)
 	{
-		if (jobs->bases[i].obj != NULL)
-			PyBuffer_Release(&jobs->bases[i]);
+		if (jobs->buffers[i].obj != NULL)
+			PyBuffer_Release(&jobs->buffers[i]);
 	}
 	PyMem_Free(jobs->jobs);
 	PyMem_Free(jobs->values);
-	PyMem_Free(jobs->bases);
+	PyMem_Free(jobs->buffers);
 }
 
 static bool
-take_base(PyObject *object, Py_buffer *base)
+take_buffer(PyObject *object, int flags, Py_buffer *buffer)
 {
-	return object == Py_None || PyObject_GetBuffer(object, base, PyBUF_SIMPLE) == 0;
+	return object == Py_None || PyObject_GetBuffer(object, buffer, flags) == 0;
 }
 
-/* One job of Python's: (places of its values, planes, planes to keep, base, grandbase). */
+/* One job of Python's: (places of its values, planes, planes to keep, base, grandbase, into). */
 static bool
-take_job(PyObject *given, const FetchedSet *set, RestoreJob *job, FetchedValue *values, Py_buffer *bases)
+take_job(PyObject *given, const FetchedSet *set, RestoreJob *job, FetchedValue *values, Py_buffer *buffers)
 {
 	PyObject   *places;
 	PyObject   *base;
 	PyObject   *grandbase;
+	PyObject   *into;
 
-	if (!PyArg_ParseTuple(given, "O!iiOO", &PyTuple_Type, &places, &job->planes, &job->keep, &base, &grandbase) ||
-		!take_base(base, &bases[0]) || !take_base(grandbase, &bases[1]))
+	if (!PyArg_ParseTuple(given, "O!iiOOO", &PyTuple_Type, &places, &job->planes, &job->keep, &base,
+						  &grandbase, &into) ||
+		!take_buffer(base, PyBUF_SIMPLE, &buffers[0]) ||
+		!take_buffer(grandbase, PyBUF_SIMPLE, &buffers[1]) ||
+		!take_buffer(into, PyBUF_WRITABLE, &buffers[2]))
 		return false;
 	job->count = (int) PyTuple_GET_SIZE(places);
 	job->values = values;
-	job->base = bases[0].buf;
-	job->base_bytes = bases[0].len;
-	job->grandbase = bases[1].buf;
+	job->base = buffers[0].buf;
+	job->base_bytes = buffers[0].len;
+	job->grandbase = buffers[1].buf;
+	job->into = buffers[2].buf;
+	job->into_bytes = buffers[2].len;
 	for (int i = 0; i < job->count; i++)
 	{
 		long		place = PyLong_AsLong(PyTuple_GET_ITEM(places, i));
@@ -141,7 +147,7 @@ take_job(PyObject *given, const FetchedSet *set, RestoreJob *job, FetchedValue *
 		}
 		values[i] = set->values[place];
 	}
-	if (job->count > 0 && (job->grandbase == NULL || bases[1].len == bases[0].len))
+	if (job->count > 0 && (job->grandbase == NULL || buffers[1].len == buffers[0].len))
 		return true;
 	PyErr_SetString(PyExc_ValueError, "a chain has at least one value, and bases of one size");
 	return false;
@@ -177,34 +183,47 @@ take_jobs(PyObject *given, const FetchedSet *set, Jobs *jobs)
 		return false;
 	jobs->jobs = PyMem_Calloc(Max(jobs->count, 1), sizeof(RestoreJob));
 	jobs->values = PyMem_Calloc(Max(values, 1), sizeof(FetchedValue));
-	jobs->bases = PyMem_Calloc(Max(2 * jobs->count, 1), sizeof(Py_buffer));
-	if (jobs->jobs == NULL || jobs->values == NULL || jobs->bases == NULL)
+	jobs->buffers = PyMem_Calloc(Max(3 * jobs->count, 1), sizeof(Py_buffer));
+	if (jobs->jobs == NULL || jobs->values == NULL || jobs->buffers == NULL)
 	{
 		PyErr_NoMemory();
 		return false;
 	}
 	for (int i = 0; i < jobs->count; i++)
 	{
-		if (!take_job(PyTuple_GET_ITEM(given, i), set, &jobs->jobs[i], jobs->values + taken, jobs->bases + 2 * i))
+		if (!take_job(PyTuple_GET_ITEM(given, i), set, &jobs->jobs[i], jobs->values + taken, jobs->buffers + 3 * i))
 			return false;
 		taken += jobs->jobs[i].count;
 	}
 	return true;
 }
 
+/* The memory that a job's numbers are on, with a reference for the caller. */
+static PyObject *
+memory_of(RestoreJob *job, Py_buffer *into)
+{
+	void	   *memory = job->memory;
+
+	if (into->obj != NULL)
+	{
+		Py_INCREF(into->obj);
+		return into->obj;
+	}
+	job->memory = NULL;
+	return buffer_of_memory(memory, threaded_release, job->numbers, job->header.raw_bytes);
+}
+
 /* What a job led to: (buffer, dtype, shape, checksum), or what was wrong. */
 static PyObject *
-result_of(RestoreJob *job)
+result_of(RestoreJob *job, Py_buffer *into)
 {
 	PyObject   *buffer;
-	void	   *memory = job->memory;
 
 	if (job->failed && job->detail[0] != '\0')
 		return PyUnicode_FromFormat("%s (%s)", job->message, job->detail);
 	if (job->failed)
 		return PyUnicode_FromString(job->message);
-	job->memory = NULL;
-	buffer = buffer_of_memory(memory, job->numbers, job->header.raw_bytes);
+	buffer = memory_of(job, into);
 	if (buffer == NULL)
 		return NULL;
 	return Py_BuildValue("(NsNk)", buffer, delc_library.dtype_name(job->header.dtype),
@@ -225,7 +244,7 @@ results_of(Jobs *jobs)
 	results = PyList_New(jobs->count);
 	for (int i = 0; results != NULL && i < jobs->count; i++)
 	{
-		PyObject   *result = result_of(&jobs->jobs[i]);
+		PyObject   *result = result_of(&jobs->jobs[i], &jobs->buffers[3 * i + 2]);
 
 		if (result == NULL)
 			Py_CLEAR(results);
@@ -238,10 +257,11 @@ results_of(Jobs *jobs)
 /*
  * restore_fetched(handle, jobs, threads) → list, or None when an interrupt is waiting
  *
- * A job is (places, planes, keep, base, grandbase): the places in the set of one whole
+ * A job is (places, planes, keep, base, grandbase, into): the places in the set of one whole
  * value and of deltas each from what the one before leads to, or of deltas only, the first of which
  * is from the numbers of base, and base from grandbase; how many planes to decode, and how
- * many of what was decoded to keep (0: all).
+ * many of what was decoded to keep (0: all); memory of just the numbers' size to put them into, or
+ * None.
  */
 PyObject *
 restore_fetched(PyObject *self, PyObject *arguments)

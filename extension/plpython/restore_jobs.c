@@ -83,6 +83,13 @@ checksum_of(const DelcTensorHeader *header, const char *numbers)
 	return delc_crc32c_add(crc, numbers, header->raw_bytes) ^ 0xFFFFFFFF;
 }
 
+static void
+check_room(const RestoreJob *job, const DelcTensorHeader *header)
+{
+	if (job->into != NULL && header->raw_bytes != job->into_bytes)
+		delc_delta_damaged("It has another size than it should have.");
+}
+
 /* A value that is whole, for which no chain has to be watched. */
 static void
 decode_whole(DeltaChain *chain, const RestoreJob *job)
@@ -92,7 +99,8 @@ decode_whole(DeltaChain *chain, const RestoreJob *job)
 
 	delc_layout_parse(&layout, value->bytes, value->total, ERRCODE_DATA_CORRUPTED);
 	chain->header = layout.header;
-	chain->numbers = threaded_alloc(Max(layout.header.raw_bytes, 1));
+	check_room(job, &layout.header);
+	chain->numbers = job->into != NULL ? job->into : threaded_alloc(Max(layout.header.raw_bytes, 1));
 	delc_bytes_decode(value->bytes, value->total,
 					  chain->planes == 0 ? 0 : delc_planes_of_bytes(&layout, chain->planes), chain->numbers);
 }
@@ -113,8 +121,26 @@ restore_chain(DeltaChain *chain, const RestoreJob *job)
 	{
 		StoredValue delta = {0, job->values[i].bytes, job->values[i].total};
 
+		chain->goes_on = i + 1 < job->count;
+		chain->keeps_previous = chain->goes_on &&
+			delc_needs_grandbase(job->values[i + 1].bytes, job->values[i + 1].total);
 		delc_chain_add(chain, &delta);
 	}
+}
+
+/* Numbers of a chain to where they are wanted. */
+static void
+hand_over(RestoreJob *job, const DeltaChain *chain)
+{
+	if (job->into == NULL)
+	{
+		threaded_keep(job, chain->numbers);
+		return;
+	}
+	check_room(job, &chain->header);
+	if (chain->numbers != job->into)
+		memcpy(job->into, chain->numbers, chain->header.raw_bytes);
+	job->numbers = job->into;
 }
 
 static void
@@ -134,7 +160,7 @@ restore_one(RestoreJob *job)
 		job->checksum = checksum_of(&chain.header, chain.numbers);
 	keep_planes(&chain.header, chain.numbers, job->keep);
 	job->header = chain.header;
-	threaded_keep(job, chain.numbers);
+	hand_over(job, &chain);
 	job->done = true;
 }
 
@@ -180,6 +206,7 @@ work(void *argument)
 
 	while ((next = atomic_fetch_add(&pool->next, 1)) < pool->count && !interrupt_waits())
 		threaded_run(pool->jobs[next], restore_one);
+	threaded_rest();
 	return NULL;
 }
 

@@ -20,6 +20,8 @@ typedef struct RestoreJob
 	const char *base;			/* the numbers that all values are deltas from, or NULL */
 	int64		base_bytes;
 	const char *grandbase;		/* those that it is a delta from itself, or NULL */
+	char	   *into;			/* where the numbers are to be put, or NULL: into memory of their own */
+	int64		into_bytes;
 
 	/* what came of it */
 	bool		done;			/* if not: an interrupt is waiting, or failed */
@@ -28,7 +30,7 @@ typedef struct RestoreJob
 	char		detail[512];
 	DelcTensorHeader header;
 	uint32		checksum;		/* delc.checksum() of the numbers; 0 if not all were decoded or kept */
-	void	   *memory;			/* to be freed by the caller with free() */
+	void	   *memory;			/* for threaded_release(), by the caller; NULL with into */
 	char	   *numbers;		/* in it */
 
 	/* while it is under way */
@@ -45,5 +47,7 @@ extern void keep_planes(const DelcTensorHeader *header, char *numbers, int plane
 /* One job, in the caller's thread. */
 extern void threaded_run(RestoreJob *job, void (*work) (RestoreJob *job));
 extern void threaded_keep(RestoreJob *job, char *numbers);
+extern void threaded_release(void *memory);
+extern void threaded_rest(void);
 
 #endif							/* DELC_RESTORE_JOBS_H */

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #undef palloc
 #undef pfree
@@ -17,7 +18,8 @@ typedef struct ThreadedBlock
 	struct ThreadedBlock *next;
 	struct ThreadedBlock *previous;
 	Size		size;
-	char		padding[64 - 2 * sizeof(void *) - sizeof(Size)];
+	Size		mapped;			/* bytes from the kernel, the head included; 0: it is malloc'd */
+	char		padding[64 - 2 * sizeof(void *) - 2 * sizeof(Size)];
 } ThreadedBlock;
 
 StaticAssertDecl(sizeof(ThreadedBlock) == 64, "numbers behind a block's head are aligned");
@@ -25,7 +27,16 @@ StaticAssertDecl(sizeof(ThreadedBlock) == 64, "numbers behind a block's head are
 /* Memory of at least this size is asked for in huge pages: faults of small ones cost as much as decoding. */
 #define HUGE_PAGE ((Size) 2 * 1024 * 1024)
 
+/*
+ * Memory of at least this size comes from the kernel and goes back to it.  What threads free with free() would stay with
+ * the process: each has an arena of its own.
+ */
+#define LEAST_MAPPED ((Size) 256 * 1024)
+
 static __thread RestoreJob *current = NULL;
+
+/* One mapped block that was freed: the next job of the thread often needs the same, and its pages are there. */
+static __thread ThreadedBlock *spare = NULL;
 
 static ThreadedBlock *
 block_of(void *pointer)
@@ -55,12 +66,63 @@ link_out(ThreadedBlock *block)
 		block->next->previous = block->previous;
 }
 
+/* Pages from the kernel that begin where a huge page can, if there is room for one; NULL if there is no memory. */
+static void *
+map(Size size)
+{
+	Size		spare = size >= HUGE_PAGE ? HUGE_PAGE : 0;
+	char	   *mapped = mmap(NULL, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char	   *start;
+
+	if (mapped == MAP_FAILED)
+		return NULL;
+	if (spare == 0)
+		return mapped;
+	start = (char *) TYPEALIGN(HUGE_PAGE, mapped);
+	if (start > mapped)
+		(void) munmap(mapped, start - mapped);
+	if (mapped + spare > start)
+		(void) munmap(start + size, mapped + spare - start);
+#ifdef MADV_HUGEPAGE
+	(void) madvise(start, size, MADV_HUGEPAGE); /* a hint: it may be refused */
+#endif
+	return start;
+}
+
+static ThreadedBlock *
+take_mapped(Size bytes)
+{
+	ThreadedBlock *block = spare;
+
+	if (block != NULL && block->mapped >= bytes && block->mapped <= bytes + bytes / 8)
+	{
+		spare = NULL;
+		return block;
+	}
+	block = map(bytes);
+	if (block != NULL)
+		block->mapped = bytes;
+	return block;
+}
+
+static ThreadedBlock *
+take(Size size)
+{
+	Size		bytes = size + sizeof(ThreadedBlock);
+	ThreadedBlock *block;
+
+	if (bytes >= LEAST_MAPPED)
+		return take_mapped(TYPEALIGN(sysconf(_SC_PAGESIZE), bytes));
+	block = aligned_alloc(64, TYPEALIGN(64, bytes));
+	if (block != NULL)
+		block->mapped = 0;
+	return block;
+}
+
 void *
 threaded_alloc(Size size)
 {
-	Size		whole = size + sizeof(ThreadedBlock);
-	Size		alignment = whole >= HUGE_PAGE ? HUGE_PAGE : 64;
-	ThreadedBlock *block = aligned_alloc(alignment, TYPEALIGN(64, whole));
+	ThreadedBlock *block = take(size);
 
 	if (block == NULL)
 	{
@@ -68,10 +130,6 @@ threaded_alloc(Size size)
 		threaded_detail("Decoding failed to get %zu bytes.", size);
 		threaded_throw();
 	}
-#ifdef MADV_HUGEPAGE
-	if (whole >= HUGE_PAGE)
-		(void) madvise(block, TYPEALIGN_DOWN(HUGE_PAGE, whole), MADV_HUGEPAGE);
-#endif
 	block->size = size;
 	return link_in(block);
 }
@@ -96,9 +154,35 @@ void
 threaded_free(void *pointer)
 {
 	ThreadedBlock *block = block_of(pointer);
+	ThreadedBlock *before = spare;
 
 	link_out(block);
-	free(block);
+	if (block->mapped > 0)
+	{
+		spare = block;
+		block = before;
+	}
+	threaded_release(block);
+}
+
+/* Frees what a job kept; NULL is nothing.  Any thread may. */
+void
+threaded_release(void *memory)
+{
+	ThreadedBlock *block = memory;
+
+	if (block != NULL && block->mapped > 0)
+		(void) munmap(block, block->mapped);
+	else
+		free(block);
+}
+
+/* At the end of a thread's work. */
+void
+threaded_rest(void)
+{
+	threaded_release(spare);
+	spare = NULL;
 }
 
 /* The numbers that a job leads to outlive it. */

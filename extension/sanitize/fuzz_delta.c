@@ -182,6 +182,7 @@ begin(DeltaChain *chain, const Sample *sample, int planes)
 	const DelcTensorHeader *base = &sample->base;
 
 	delc_chain_start(chain, NULL, planes);
+	chain->keeps_previous = draw(2) == 0;
 	chain->header = *base;
 	chain->numbers = first_planes(base, sample->base_numbers, planes);
 	chain->crc = delc_crc32c(chain->numbers, base->raw_bytes);

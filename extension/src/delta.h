@@ -233,9 +233,29 @@ extern void delc_fit_scales(DeltaModel *model, const char *base, const char *gra
 /* ---- delta_side.c ---- */
 
 extern void delc_bytes_write(StringInfo out, const uint8 *bytes, size_t n);
+extern uint8 *delc_bytes_read(const char **at, const char *end, size_t n);
 extern void delc_side_write(StringInfo out, const DeltaModel *model);
 extern void delc_side_read(const char *side, uint32 length, DeltaModel *model);
 extern void delc_model_free(DeltaModel *model);
+
+/* ---- delta_sparse.c: planes of which few numbers differ ---- */
+
+typedef struct SparsePlane
+{
+	int			n;				/* numbers of the block */
+	uint8	   *gap_of;
+	int			gaps;
+	uint8	   *value_of;
+	int			gap;			/* to be looked at */
+	int			value;			/* that of next */
+	int			next;			/* the next number that differs; n if none does */
+} SparsePlane;
+
+extern bool delc_sparse_write(StringInfo out, const uint8 *differences, int n);
+extern void delc_sparse_open(SparsePlane *plane, const char *bytes, size_t length, int n);
+extern void delc_sparse_add(SparsePlane *plane, bool exclusive, const char *from, int start,
+							int end, int item_size, int byte, char *to);
+extern void delc_sparse_close(SparsePlane *plane);
 
 /* ---- delta_encode.c ---- */
 
@@ -256,7 +276,7 @@ typedef struct DeltaCoder
 {
 	const DeltaModel *model;
 	DeltaClasses classes;
-	uint32	   *table;			/* the entropy decoder's; NULL for the encoder */
+	uint32	   *table[TENSOR_MAX_PLANES];	/* the entropy decoder's, each when it is needed */
 	RansModel  *rans;			/* the entropy encoder's, and its input; NULL for the decoder */
 	uint8	   *contexts;
 	uint8	   *symbols;
@@ -274,9 +294,9 @@ extern void delc_sub_decode(DeltaCoder *coder, const char *base, const char *gra
 							char *result);
 extern void delc_plane_encode(DeltaCoder *coder, int method, const char *base,
 							  const char *target, int plane, int64 start, int n, StringInfo out);
-extern void delc_plane_decode(DeltaCoder *coder, int method, const char *base, int plane,
-							  int64 start, int n, const char *segment, size_t length,
-							  char *result);
+extern void delc_planes_decode(DeltaCoder *coder, int method, const char *base, int64 start,
+							   int n, int planes, const char *const *segments,
+							   const uint32 *lengths, char *result);
 
 /* ---- delta_shape.c ---- */
 
@@ -294,6 +314,8 @@ typedef struct DeltaChain
 	int			planes;			/* that are wanted; 0: all */
 	bool		interruptible;	/* false below Python's frames: then interrupted says so */
 	bool		interrupted;
+	bool		keeps_previous; /* a delta that is added next may need it */
+	bool		goes_on;		/* another delta follows, whose result is compared */
 	int64		values;			/* so far */
 	DelcTensorHeader header;
 	char	   *numbers;
@@ -316,6 +338,7 @@ extern void delc_chain_begin(DeltaChain *chain, Datum whole);
 extern void delc_chain_begin_bytes(DeltaChain *chain, const char *bytes, int64 total);
 extern int	delc_planes_of_bytes(const TensorLayout *layout, int bytes);
 extern void delc_chain_add(DeltaChain *chain, const StoredValue *delta);
+extern bool delc_needs_grandbase(const char *bytes, int64 total);
 extern void delc_chain_drop_previous(DeltaChain *chain);
 
 /* ---- for SQL functions ---- */

@@ -150,43 +150,63 @@ interrupted(DeltaChain *chain)
 	return chain->interrupted;
 }
 
+/* The only segment of a block of method sub. */
 static void
-decode_segment(DeltaChain *chain, DeltaCoder *coder, const DeltaLayout *layout, int segment,
-			   const char *bytes, char *result)
+decode_sub_block(DeltaChain *chain, DeltaCoder *coder, const DeltaLayout *layout,
+				 const StoredValue *delta, int block, char *result)
 {
-	int			blocks = delta_blocks(&layout->header);
-	int			block = segment % blocks;
 	int64		start = (int64) block * DELTA_BLOCK;
 	size_t		at = start * layout->header.item_size;
-	int			n = delta_block_length(&layout->header, block);
+	Piece		piece = fetch_piece(delta, delc_delta_offset(layout, block), layout->length[block]);
 
-	if (layout->method == DELTA_SUB)
-		delc_sub_decode(coder, chain->numbers + at,
-						layout->flags & DELTA_GRANDBASE ? chain->previous + at : NULL,
-						start, n, bytes, layout->length[segment], result + at);
-	else
-		delc_plane_decode(coder, layout->method, chain->numbers + at, segment / blocks, start, n,
-						  bytes, layout->length[segment], result + at);
+	delc_sub_decode(coder, chain->numbers + at,
+					layout->flags & DELTA_GRANDBASE ? chain->previous + at : NULL,
+					start, delta_block_length(&layout->header, block), piece.bytes,
+					layout->length[block], result + at);
+	release_piece(&piece);
+}
+
+/* The segments of all planes of a block that are wanted. */
+static void
+decode_planes_block(DeltaChain *chain, DeltaCoder *coder, const DeltaLayout *layout,
+					const StoredValue *delta, int block, char *result)
+{
+	int			planes = chain->planes > 0 ? chain->planes : layout->header.item_size;
+	int64		start = (int64) block * DELTA_BLOCK;
+	size_t		at = start * layout->header.item_size;
+	Piece		pieces[TENSOR_MAX_PLANES];
+	const char *segments[TENSOR_MAX_PLANES];
+	uint32		lengths[TENSOR_MAX_PLANES];
+
+	for (int plane = 0; plane < planes; plane++)
+	{
+		int			segment = plane * delta_blocks(&layout->header) + block;
+
+		lengths[plane] = layout->length[segment];
+		pieces[plane] = fetch_piece(delta, delc_delta_offset(layout, segment), lengths[plane]);
+		segments[plane] = pieces[plane].bytes;
+	}
+	delc_planes_decode(coder, layout->method, chain->numbers + at, start,
+					   delta_block_length(&layout->header, block), planes, segments, lengths,
+					   result + at);
+	for (int plane = 0; plane < planes; plane++)
+		release_piece(&pieces[plane]);
 }
 
 static void
-decode_segments(DeltaChain *chain, const StoredValue *delta, const DeltaLayout *layout,
-				const DeltaModel *model, char *result)
+decode_blocks(DeltaChain *chain, const StoredValue *delta, const DeltaLayout *layout,
+			  const DeltaModel *model, char *result)
 {
-	int			wanted = layout->segments;
-	int64		offset = delc_delta_offset(layout, 0);
+	int			blocks = delta_blocks(&layout->header);
 	DeltaCoder	coder;
 
-	if (chain->planes > 0)
-		wanted = Min(wanted, chain->planes * delta_blocks(&layout->header));
 	delc_coder_open(&coder, model, false, layout->header.elements);
-	for (int segment = 0; segment < wanted && !interrupted(chain); segment++)
+	for (int block = 0; block < blocks && !interrupted(chain); block++)
 	{
-		Piece		piece = fetch_piece(delta, offset, layout->length[segment]);
-
-		decode_segment(chain, &coder, layout, segment, piece.bytes, result);
-		release_piece(&piece);
-		offset += layout->length[segment];
+		if (layout->method == DELTA_SUB)
+			decode_sub_block(chain, &coder, layout, delta, block, result);
+		else
+			decode_planes_block(chain, &coder, layout, delta, block, result);
 	}
 	delc_coder_close(&coder);
 }
@@ -219,6 +239,7 @@ delc_chain_start(DeltaChain *chain, MemoryContext context, int planes)
 	chain->context = context;
 	chain->planes = planes;
 	chain->interruptible = true;
+	chain->keeps_previous = true;
 }
 
 /* How many planes of a value hold the first bytes of its numbers: there are more if they are halved. */
@@ -240,9 +261,18 @@ begin(DeltaChain *chain, const TensorLayout *layout)
 	chain->header = layout->header;
 	if (chain->planes >= chain->header.item_size)
 		chain->planes = 0;
+	chain->keeps_previous = chain->planes == 0; /* deltas of leading planes need the base alone */
 	chain->numbers = MemoryContextAlloc(chain->context, Max(chain->header.raw_bytes, 1));
 	chain->values = 1;
 	return chain->planes == 0 ? 0 : delc_planes_of_bytes(layout, chain->planes);
+}
+
+/* What deltas compare their base with, where it is read in full. */
+static void
+sum_base(DeltaChain *chain)
+{
+	if (chain->planes == 0)
+		chain->crc = delc_crc32c(chain->numbers, chain->header.raw_bytes);
 }
 
 /* The value that a chain begins with. */
@@ -255,7 +285,7 @@ delc_chain_begin(DeltaChain *chain, Datum whole)
 	delc_layout_read(whole, &layout);
 	planes = begin(chain, &layout);
 	delc_tensor_decode(whole, planes, chain->numbers);
-	chain->crc = delc_crc32c(chain->numbers, chain->header.raw_bytes);
+	sum_base(chain);
 }
 
 /* The same in memory, of which no more need be there than the planes wanted; total is the size of all of it. */
@@ -268,7 +298,7 @@ delc_chain_begin_bytes(DeltaChain *chain, const char *bytes, int64 total)
 	delc_layout_parse(&layout, bytes, total, ERRCODE_DATA_CORRUPTED);
 	planes = begin(chain, &layout);
 	delc_bytes_decode(bytes, total, planes, chain->numbers);
-	chain->crc = delc_crc32c(chain->numbers, chain->header.raw_bytes);
+	sum_base(chain);
 }
 
 void
@@ -300,6 +330,30 @@ check_result(const DeltaChain *chain, const DeltaLayout *layout)
 		delc_delta_damaged("The numbers that it leads to do not have its checksum.");
 }
 
+/* Does a delta in memory need the base of its base? */
+bool
+delc_needs_grandbase(const char *bytes, int64 total)
+{
+	DeltaLayout layout;
+
+	delc_delta_parse(&layout, bytes, total, ERRCODE_DATA_CORRUPTED);
+	return (layout.flags & DELTA_GRANDBASE) != 0;
+}
+
+/* Where the next value goes: over the newest one, over the one before it, or to memory of its own. */
+static char *
+place_of_result(DeltaChain *chain, const DeltaLayout *layout)
+{
+	if (layout->method != DELTA_SUB && !chain->keeps_previous)
+	{
+		delc_chain_drop_previous(chain);
+		return chain->numbers;
+	}
+	/* the grandbase is read where the result is written, number by number */
+	return chain->previous != NULL ? chain->previous :
+		MemoryContextAlloc(chain->context, Max(layout->header.raw_bytes, 1));
+}
+
 /* Apply a delta to the newest value. */
 void
 delc_chain_add(DeltaChain *chain, const StoredValue *delta)
@@ -317,19 +371,20 @@ delc_chain_add(DeltaChain *chain, const StoredValue *delta)
 	reshaped = !delc_same_frame(&chain->header, &layout.header);
 	if (reshaped)
 		align(chain, &layout.header);
-	/* the grandbase is read where the result is written, number by number */
-	result = chain->previous != NULL ? chain->previous :
-		MemoryContextAllocZero(chain->context, Max(layout.header.raw_bytes, 1));
-	decode_segments(chain, delta, &layout, &model, result);
+	result = place_of_result(chain, &layout);
+	decode_blocks(chain, delta, &layout, &model, result);
 	delc_model_free(&model);
-	chain->previous = chain->numbers;
-	chain->previous_crc = chain->crc;
-	chain->numbers = result;
+	if (result != chain->numbers)
+	{
+		chain->previous = chain->numbers;
+		chain->previous_crc = chain->crc;
+		chain->numbers = result;
+	}
 	chain->header = layout.header;
 	chain->values++;
 	if (reshaped)
 		delc_chain_drop_previous(chain);	/* an aligned base is no value of the chain */
-	if (chain->interrupted)
+	if (chain->interrupted || (chain->planes > 0 && chain->goes_on))
 		return;
 	chain->crc = delc_crc32c(result, layout.header.raw_bytes);
 	check_result(chain, &layout);

@@ -10,13 +10,18 @@
  *	then		the symbols (rans.h)
  *
  * One of the other methods: SEGMENT_SAME alone, or SEGMENT_RAW and the differences,
- * or SEGMENT_CODED and the differences as symbols.
+ * or SEGMENT_CODED and the differences as symbols, or SEGMENT_SPARSE and those that are not zero
+ * (delta_sparse.c).
  */
 #include "delta.h"
 
 #define SEGMENT_CODED 0
 #define SEGMENT_SAME 1
 #define SEGMENT_RAW 2
+#define SEGMENT_SPARSE 3
+
+/* A plane is sparse, which is many times as quick to read, if that takes no more than a byte more for so many numbers. */
+#define SPARSE_WORTH 64
 
 #define SUB_HEADER_BYTES 5
 
@@ -30,16 +35,11 @@ void
 delc_coder_open(DeltaCoder *coder, const DeltaModel *model, bool encode, int64 elements)
 {
 	size_t		n = Max(Min(elements, DELTA_BLOCK), 1);
-	int			contexts = Max(model->contexts, DELTA_PLANE_CONTEXTS);
-
 	memset(coder, 0, sizeof(DeltaCoder));
 	coder->model = model;
 	delc_classes_define(&coder->classes, delc_dtype_size(model->dtype));
 	if (!encode)
-	{
-		coder->table = palloc(RANS_TABLE_ENTRIES(contexts) * sizeof(uint32));
 		return;
-	}
 	coder->rans = palloc(sizeof(RansModel));
 	coder->rans->waste = 1.0 / 1024;
 	coder->contexts = palloc(n);
@@ -49,13 +49,25 @@ delc_coder_open(DeltaCoder *coder, const DeltaModel *model, bool encode, int64 e
 void
 delc_coder_close(DeltaCoder *coder)
 {
-	if (coder->table != NULL)
-		pfree(coder->table);
+	for (int stream = 0; stream < TENSOR_MAX_PLANES; stream++)
+	{
+		if (coder->table[stream] != NULL)
+			pfree(coder->table[stream]);
+	}
 	if (coder->rans == NULL)
 		return;
 	pfree(coder->rans);
 	pfree(coder->contexts);
 	pfree(coder->symbols);
+}
+
+/* The entropy decoder's memory for one of the streams that are read at a time. */
+static uint32 *
+table_of(DeltaCoder *coder, int stream, int contexts)
+{
+	if (coder->table[stream] == NULL)
+		coder->table[stream] = palloc(RANS_TABLE_ENTRIES(contexts) * sizeof(uint32));
+	return coder->table[stream];
 }
 
 static const char *
@@ -176,7 +188,7 @@ open_sub_segment(DeltaCoder *coder, const char *segment, size_t length, SubSegme
 	open->raw_bits = (uint64) raw_length * 8;
 	if (!delc_rans_open(&open->symbols, (const uint8 *) segment + raw_length,
 						length - SUB_HEADER_BYTES - raw_length, coder->model->contexts,
-						coder->table))
+						table_of(coder, 0, coder->model->contexts)))
 		delc_delta_damaged("The symbols of a block cannot be decoded.");
 }
 
@@ -298,6 +310,23 @@ add_plane_differences(int method, const char *base, char *result, int item_size,
 	}
 }
 
+/* Puts what is sparse in the place of the coded segment that begins at before, where that is better. */
+static void
+prefer_sparse(const uint8 *differences, int n, int before, StringInfo out)
+{
+	int			coded = out->len - before;
+	StringInfoData sparse;
+
+	initStringInfo(&sparse);
+	appendStringInfoChar(&sparse, SEGMENT_SPARSE);
+	if (delc_sparse_write(&sparse, differences, n) && sparse.len <= coded + n / SPARSE_WORTH)
+	{
+		out->len = before;
+		appendBinaryStringInfo(out, sparse.data, sparse.len);
+	}
+	pfree(sparse.data);
+}
+
 void
 delc_plane_encode(DeltaCoder *coder, int method, const char *base, const char *target,
 				  int plane, int64 start, int n, StringInfo out)
@@ -320,55 +349,94 @@ delc_plane_encode(DeltaCoder *coder, int method, const char *base, const char *t
 		appendStringInfoChar(out, SEGMENT_RAW);
 		appendBinaryStringInfo(out, (char *) coder->symbols, n);
 	}
+	else
+		prefer_sparse(coder->symbols, n, before, out);
 }
 
+/* How the differences of one plane of a block are read. */
+typedef struct PlaneSegment
+{
+	const uint8 *raw;			/* or NULL */
+	bool		coded;
+	RansDecoder symbols;
+	bool		is_sparse;		/* if none of the three, the plane is the base's */
+	SparsePlane sparse;
+} PlaneSegment;
+
 static void
-decode_plane_runs(DeltaCoder *coder, int method, const char *base, int plane, int64 start,
-				  int n, RansDecoder *symbols, char *result)
+open_plane_segment(DeltaCoder *coder, int plane, int n, const char *segment, size_t length,
+				   PlaneSegment *open)
+{
+	open->raw = NULL;
+	open->coded = length > 1 && segment[0] == SEGMENT_CODED;
+	open->is_sparse = length > 1 && segment[0] == SEGMENT_SPARSE;
+	if (length == 1 && segment[0] == SEGMENT_SAME)
+		return;
+	if (open->is_sparse)
+		delc_sparse_open(&open->sparse, segment + 1, length - 1, n);
+	else if (length == (size_t) n + 1 && segment[0] == SEGMENT_RAW)
+		open->raw = (const uint8 *) segment + 1;
+	else if (!open->coded ||
+			 !delc_rans_open(&open->symbols, (const uint8 *) segment + 1, length - 1,
+							 DELTA_PLANE_CONTEXTS,
+							 table_of(coder, plane, DELTA_PLANE_CONTEXTS)))
+		delc_delta_damaged("A plane does not begin like one.");
+}
+
+/* The run after the first done numbers of a block; to holds the base's numbers and gets the result's. */
+static void
+decode_plane_run(DeltaCoder *coder, int method, PlaneSegment *segment, const char *from,
+				 int plane, int64 start, int done, int n, char *to)
 {
 	int			item_size = delc_dtype_size(coder->model->dtype);
+	uint8		contexts[DELTA_RUN];
+	uint8		differences[DELTA_RUN];
 
-	for (int done = 0; done < n; done += DELTA_RUN)
-	{
-		uint8		contexts[DELTA_RUN];
-		uint8		differences[DELTA_RUN];
-		int			run = Min(DELTA_RUN, n - done);
-		const char *from = at(coder, base, done);
-		char	   *to = (char *) at(coder, result, done);
-
-		delc_plane_contexts(coder->model, method, from, to, plane, start + done, run, contexts);
-		if (!delc_rans_read(symbols, contexts, run, differences))
-			delc_delta_damaged("A plane cannot be decoded.");
-		add_plane_differences(method, from, to, item_size, plane, run, differences);
-	}
-	if (!delc_rans_finished(symbols))
-		delc_delta_damaged("A plane is longer than its numbers.");
+	if (segment->raw != NULL)
+		add_plane_differences(method, from, to, item_size, plane, n, segment->raw + done);
+	if (segment->is_sparse)
+		delc_sparse_add(&segment->sparse, method == DELTA_XOR, from, done, done + n, item_size,
+						item_size - 1 - plane, to);
+	if (!segment->coded)
+		return;
+	delc_plane_contexts(coder->model, method, from, to, plane, start + done, n, contexts);
+	if (!delc_rans_read(&segment->symbols, contexts, n, differences))
+		delc_delta_damaged("A plane cannot be decoded.");
+	add_plane_differences(method, from, to, item_size, plane, n, differences);
 }
 
 /*
- * Decode one plane of a block.  base and result begin with number start and are different memory;
- * the result's planes above are there.
+ * Decode the first planes of a block, of which each has a segment, run by run, so that all happens
+ * in the processor's cache.  base and result begin with number start, and may be the
+ * same memory; the planes below are the base's.
  */
 void
-delc_plane_decode(DeltaCoder *coder, int method, const char *base, int plane, int64 start,
-				  int n, const char *segment, size_t length, char *result)
+delc_planes_decode(DeltaCoder *coder, int method, const char *base, int64 start, int n, int planes,
+				   const char *const *segments, const uint32 *lengths, char *result)
 {
 	int			item_size = delc_dtype_size(coder->model->dtype);
-	RansDecoder symbols;
+	PlaneSegment open[TENSOR_MAX_PLANES];
 
-	if (length == 1 && segment[0] == SEGMENT_SAME)
+	for (int plane = 0; plane < planes; plane++)
+		open_plane_segment(coder, plane, n, segments[plane], lengths[plane], &open[plane]);
+	for (int done = 0; done < n; done += DELTA_RUN)
 	{
-		for (int i = 0; i < n; i++)
-			result[(size_t) i * item_size + item_size - 1 - plane] =
-				base[(size_t) i * item_size + item_size - 1 - plane];
+		uint64		from[DELTA_RUN];
+		int			run = Min(DELTA_RUN, n - done);
+		char	   *to = (char *) at(coder, result, done);
+
+		memcpy(from, at(coder, base, done), (size_t) run * item_size);
+		if (base != result)
+			memcpy(to, from, (size_t) run * item_size);
+		for (int plane = 0; plane < planes; plane++)
+			decode_plane_run(coder, method, &open[plane], (const char *) from, plane, start, done,
+							 run, to);
 	}
-	else if (length == (size_t) n + 1 && segment[0] == SEGMENT_RAW)
-		add_plane_differences(method, base, result, item_size, plane, n,
-							  (const uint8 *) segment + 1);
-	else if (length > 1 && segment[0] == SEGMENT_CODED &&
-			 delc_rans_open(&symbols, (const uint8 *) segment + 1, length - 1,
-							DELTA_PLANE_CONTEXTS, coder->table))
-		decode_plane_runs(coder, method, base, plane, start, n, &symbols, result);
-	else
-		delc_delta_damaged("A plane does not begin like one.");
+	for (int plane = 0; plane < planes; plane++)
+	{
+		if (open[plane].coded && !delc_rans_finished(&open[plane].symbols))
+			delc_delta_damaged("A plane is longer than its numbers.");
+		if (open[plane].is_sparse)
+			delc_sparse_close(&open[plane].sparse);
+	}
 }

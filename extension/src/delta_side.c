@@ -138,22 +138,28 @@ unpack(int encoding, const char *content, uint32 length, uint8 *bytes, size_t n)
 		delc_delta_damaged("Its side information cannot be decoded.");
 }
 
-/* The next piece, of n bytes. */
-static void *
-read_piece(SideReader *reader, size_t n)
+/* The piece of n bytes that begins at *at, which moves to behind it. */
+uint8 *
+delc_bytes_read(const char **at, const char *end, size_t n)
 {
 	uint32		length;
 	uint8	   *bytes;
 
-	if (reader->end - reader->at < PIECE_HEADER_BYTES)
+	if (end - *at < PIECE_HEADER_BYTES)
 		delc_delta_damaged("Its side information is cut off.");
-	memcpy(&length, reader->at, 4);
-	if (length > reader->end - reader->at - PIECE_HEADER_BYTES)
+	memcpy(&length, *at, 4);
+	if (length > end - *at - PIECE_HEADER_BYTES)
 		delc_delta_damaged("Its side information is cut off.");
 	bytes = palloc(Max(n, 1));
-	unpack((unsigned char) reader->at[4], reader->at + PIECE_HEADER_BYTES, length, bytes, n);
-	reader->at += PIECE_HEADER_BYTES + length;
+	unpack((unsigned char) (*at)[4], *at + PIECE_HEADER_BYTES, length, bytes, n);
+	*at += PIECE_HEADER_BYTES + length;
 	return bytes;
+}
+
+static void *
+read_piece(SideReader *reader, size_t n)
+{
+	return delc_bytes_read(&reader->at, reader->end, n);
 }
 
 static int32 *

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -88,9 +89,7 @@ def load(snapshot_id: int, planes: int | None = None, *, together: bool = True) 
     ``together``: several at a time, in several threads. ``DamagedData`` names the parameter that is not as it was
     stored.
     """
-    found = find(snapshot_id)
-    chunks = iter(read_chunks(found, planes, together=together))
-    return {parameter.name: _joined(parameter, chunks) for parameter in found}
+    return dict(_read(find(snapshot_id), planes, together=together))
 
 
 def load_shared(snapshot_id: int, read_ids: set[int] | None = None) -> dict[str, torch.Tensor]:
@@ -101,11 +100,10 @@ def load_shared(snapshot_id: int, read_ids: set[int] | None = None) -> dict[str,
     found = find(snapshot_id)
     state = {parameter.name: cache.find(parameter.chunks) for parameter in found}
     missing = [parameter for parameter in found if state[parameter.name] is None]
-    chunks = iter(read_chunks(missing, together=True))
     if read_ids is not None:
         read_ids.update(chunk.id for parameter in missing for chunk in parameter.chunks)
-    for parameter in missing:
-        state[parameter.name] = cache.add(parameter.chunks, _joined(parameter, chunks))
+    for parameter, (name, read) in zip(missing, _read(missing, together=True), strict=True):
+        state[name] = cache.add(parameter.chunks, read)
     return {
         parameter.name: numbers.reshape(parameter.shape)
         for parameter in found
@@ -125,15 +123,22 @@ def in_shared_memory(snapshot_id: int) -> bool:
 
 def load_one(snapshot_id: int, name: str) -> torch.Tensor:
     """One parameter of a snapshot. Errors as of ``load``."""
-    (found,) = find(snapshot_id, name)
-    return _joined(found, iter(read_chunks([found])))
+    ((_, numbers),) = _read(find(snapshot_id, name))
+    return numbers
 
 
 def read_chunks(
-    found: Sequence[Parameter], planes: int | None = None, *, together: bool = False
+    found: Sequence[Parameter],
+    planes: int | None = None,
+    *,
+    together: bool = False,
+    places: Mapping[int, reading.Place] | None = None,
 ) -> Iterator[torch.Tensor]:
-    """The chunks of parameters, one after the other. Errors as of ``load``."""
-    read = reading.read_each([chunk for parameter in found for chunk in parameter.chunks], planes, together=together)
+    """The chunks of parameters, one after the other. ``places``: memory to put some of them on, by their number here.
+    Errors as of ``load``.
+    """
+    wanted = [chunk for parameter in found for chunk in parameter.chunks]
+    read = reading.read_each(wanted, planes, together=together, places=places)
     try:
         for numbers in read:
             interrupts.check()
@@ -163,6 +168,8 @@ def damaged(snapshot_id: int, name: str, problem: str | None) -> DamagedData:
         detail=problem,
         hint="SELECT * FROM delc.verify_archive() finds all that are; restore them from a backup.",
     )
+
+
 def name_damage(found: Sequence[Parameter], error: reading.DamagedTensor) -> DamagedData:
     """The same for the one, among these, whose tensor is damaged."""
     for parameter in found:
@@ -171,17 +178,43 @@ def name_damage(found: Sequence[Parameter], error: reading.DamagedTensor) -> Dam
     return error
 
 
-def _joined(parameter: Parameter, chunks: Iterator[torch.Tensor]) -> torch.Tensor:
-    """The parameter that the next chunks make."""
-    if len(parameter.chunks) == 1:
-        return next(chunks).reshape(parameter.shape)
-    whole = torch.empty(parameter.shape, dtype=parameter.chunks[0].torch_dtype)
-    flat = whole.reshape(-1)
-    start = 0
-    for part in parameter.chunks:
-        flat[start : start + part.elements] = next(chunks).reshape(-1)
-        start += part.elements
-    return whole
+class _Whole:
+    """The memory of a parameter that its chunks are decoded to."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._ends = np.cumsum([chunk.bytes for chunk in parameter.chunks]).tolist()
+        self._dtype = parameter.chunks[0].torch_dtype
+        self._memory: reading.Memory | None = None
+
+    def part(self, number: int) -> reading.Memory:
+        """Where a chunk belongs."""
+        if self._memory is None:
+            self._memory = np.empty(self._ends[-1], dtype=np.uint8)
+        start = self._ends[number - 1] if number else 0
+        return self._memory[start : self._ends[number]]
+
+    def take(self) -> torch.Tensor:
+        """All numbers, which are not kept here any longer."""
+        assert self._memory is not None
+        numbers = torch.from_numpy(self._memory).view(self._dtype)
+        self._memory = None
+        return numbers
+
+
+def _read(
+    found: Sequence[Parameter], planes: int | None = None, *, together: bool = False
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters by name."""
+    wholes = {parameter.name: _Whole(parameter) for parameter in found if len(parameter.chunks) > 1}
+    roles = [(parameter.name, number) for parameter in found for number in range(len(parameter.chunks))]
+    places = {n: partial(wholes[name].part, part) for n, (name, part) in enumerate(roles) if name in wholes}
+    chunks = read_chunks(found, planes, together=together, places=places)
+    for parameter in found:
+        for _ in parameter.chunks:
+            numbers = next(chunks)
+        if parameter.name in wholes:
+            numbers = wholes[parameter.name].take()
+        yield parameter.name, numbers.reshape(parameter.shape)
 
 
 def names(snapshot_id: int) -> list[str]:

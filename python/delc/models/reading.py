@@ -6,12 +6,14 @@ memory than the tensors themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import plpy
 import torch
 
@@ -46,19 +48,24 @@ def read(stored: StoredTensor, planes: int | None = None) -> torch.Tensor:
 
 
 def read_each(
-    wanted: Sequence[StoredTensor], planes: int | None = None, together: bool = False
+    wanted: Sequence[StoredTensor],
+    planes: int | None = None,
+    together: bool = False,
+    places: Mapping[int, Place] | None = None,
 ) -> Iterator[torch.Tensor]:
     """The same for several, in their order: each when it is asked for, or, with ``together``, as many at a time as
-    there is room for.
+    there is room for. ``places``: memory to put some of them on, by number in ``wanted``.
 
     At its peak this takes 24 MiB or, where that is more, 2.2 times the tensor; with ``together``, ``room()``.
     """
     most = max(room(), _SMALL) if together else _SMALL
     sizes = _sizes(wanted)
     threads = settings.threads() if together else 1
-    for group in _groups(wanted, sizes, most if together else 0):
-        if len(group) == 1 and sizes[group[0].id] > max(most, _MOST * group[0].bytes):
-            yield _streamed(group[0], planes)
+    placed = [_Placed(stored, (places or {}).get(number)) for number, stored in enumerate(wanted)]
+    for group in _groups(placed, sizes, most if together else 0):
+        stored = group[0].stored
+        if len(group) == 1 and sizes[stored.id] > max(most, _MOST * stored.bytes):
+            yield _put(group[0], _streamed(stored, planes))
         else:
             yield from _decoded(group, planes, threads)
 
@@ -72,16 +79,38 @@ class DamagedTensor(DamagedData):
         self.tensor_id = stored.id
 
 
-def _groups(wanted: Sequence[StoredTensor], sizes: Mapping[int, int], most: int) -> Iterator[list[StoredTensor]]:
+Memory = npt.NDArray[np.uint8]
+"""The bytes of numbers, in C order."""
+
+Place = Callable[[], Memory]
+"""Gives the memory that a tensor's numbers are wanted on, when they are about to come."""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A tensor and where its numbers are wanted, if that matters."""
+
+    stored: StoredTensor
+    place: Place | None
+
+
+def _put(wanted: _Placed, numbers: torch.Tensor) -> torch.Tensor:
+    if wanted.place is None:
+        return numbers
+    there = torch.from_numpy(wanted.place()).view(numbers.dtype)
+    return there.copy_(numbers.reshape(-1))
+
+
+def _groups(wanted: Sequence[_Placed], sizes: Mapping[int, int], most: int) -> Iterator[list[_Placed]]:
     """Neighbours that take at most so many bytes together, or one that takes more."""
-    group: list[StoredTensor] = []
+    group: list[_Placed] = []
     taken = 0
-    for stored in wanted:
-        size = sizes[stored.id]
+    for one in wanted:
+        size = sizes[one.stored.id]
         if group and taken + size > most:
             yield group
             group, taken = [], 0
-        group.append(stored)
+        group.append(one)
         taken += size
     if group:
         yield group
@@ -103,7 +132,7 @@ def _sizes(wanted: Sequence[StoredTensor]) -> dict[int, int]:
 # ---- several at a time ----
 
 
-def _decoded(group: Sequence[StoredTensor], planes: int | None, threads: int) -> list[torch.Tensor]:
+def _decoded(group: Sequence[_Placed], planes: int | None, threads: int) -> list[torch.Tensor]:
     try:
         with fetched.values() as handle:
             jobs = _fetch(handle, group, planes)
@@ -112,30 +141,33 @@ def _decoded(group: Sequence[StoredTensor], planes: int | None, threads: int) ->
         if not tells_damage(error):
             raise
         if len(group) > 1:  # to find out which
-            return [_decoded([stored], planes, 1)[0] for stored in group]
-        raise DamagedTensor(group[0], str(error)) from None
-    return [_checked(stored, one, planes) for stored, one in zip(group, found, strict=True)]
+            return [_decoded([one], planes, 1)[0] for one in group]
+        raise DamagedTensor(group[0].stored, str(error)) from None
+    return [_checked(wanted.stored, one, planes) for wanted, one in zip(group, found, strict=True)]
 
 
-def _threads_for(group: Sequence[StoredTensor], threads: int) -> int:
-    return min(threads, 1 + sum(stored.bytes for stored in group) // _WORTH_A_THREAD)
+def _threads_for(group: Sequence[_Placed], threads: int) -> int:
+    return min(threads, 1 + sum(one.stored.bytes for one in group) // _WORTH_A_THREAD)
 
 
-def _fetch(handle: int, group: Sequence[StoredTensor], planes: int | None) -> list[Job]:
+def _fetch(handle: int, group: Sequence[_Placed], planes: int | None) -> list[Job]:
     """Fetches the chains of tensors as they are now, in one statement, so that they fit together."""
-    ids = queries.typed([stored.id for stored in group], "bigint[]")
+    ids = queries.typed([one.stored.id for one in group], "bigint[]")
     with queries.as_owner():
         rows = queries.rows(_FETCH, ids, queries.typed(handle, "integer"), queries.typed(planes, "integer"))
     rows.sort(key=itemgetter("place", "hop"))
     chains = {place: list(chain) for place, chain in groupby(rows, key=itemgetter("place"))}
-    return [_job(stored, chains.get(place), planes) for place, stored in enumerate(group, 1)]
+    return [_job(wanted, chains.get(place), planes) for place, wanted in enumerate(group, 1)]
 
 
-def _job(stored: StoredTensor, chain: list[dict[str, Any]] | None, planes: int | None) -> Job:
+def _job(wanted: _Placed, chain: list[dict[str, Any]] | None, planes: int | None) -> Job:
     if chain is None:
-        raise _gone(stored)
+        raise _gone(wanted.stored)
     places = tuple(row["at"] for row in chain)
-    return Job(places, keep=planes or 0) if chain[0]["needs_all"] else Job(places, planes or 0)
+    into = wanted.place() if wanted.place is not None else None
+    if chain[0]["needs_all"]:
+        return Job(places, keep=planes or 0, into=into)
+    return Job(places, planes or 0, into=into)
 
 
 def _gone(stored: StoredTensor) -> Conflict:

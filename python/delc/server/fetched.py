@@ -22,7 +22,8 @@ class Job:
     leads to; or deltas alone, from the numbers ``base``, which are themselves a delta from ``grandbase``.
 
     ``planes``: how many bytes of each number to decode, most significant first (0: all). ``keep``: of all that was
-    decoded, the bytes that are not set to zero (0: all).
+    decoded, the bytes that are not set to zero (0: all). ``into``: writable memory of just their size to put the
+    numbers on, which then are not on memory of their own.
     """
 
     places: tuple[int, ...]
@@ -30,6 +31,7 @@ class Job:
     keep: int = 0
     base: Any = None
     grandbase: Any = None
+    into: Any = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def values() -> Iterator[int]:
 
 def decode(handle: int, jobs: Sequence[Job], threads: int = 1) -> list[Decoded | Problem]:
     """Decodes chains of a set, in at most so many threads, the longest ones first. Can be cancelled."""
-    given = tuple((job.places, job.planes, job.keep, job.base, job.grandbase) for job in jobs)
+    given = tuple((job.places, job.planes, job.keep, job.base, job.grandbase, job.into) for job in jobs)
     found = _delc.restore_fetched(handle, given, threads)
     if found is None:
         interrupts.check()

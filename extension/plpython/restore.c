@@ -230,12 +230,26 @@ result_of(RestoreJob *job, Py_buffer *into)
 						 shape_to_python(&job->header), (unsigned long) job->checksum);
 }
 
+static const RestoreJob *
+first_without_memory(const Jobs *jobs)
+{
+	for (int i = 0; i < jobs->count; i++)
+	{
+		if (jobs->jobs[i].out_of_memory)
+			return &jobs->jobs[i];
+	}
+	return NULL;
+}
+
 /* A list by job, or None when an interrupt is waiting. */
 static PyObject *
 results_of(Jobs *jobs)
 {
+	const RestoreJob *starved = first_without_memory(jobs);
 	PyObject   *results;
 
+	if (starved != NULL)
+		return PyErr_Format(PyExc_MemoryError, "%s", starved->detail);
 	for (int i = 0; i < jobs->count; i++)
 	{
 		if (!jobs->jobs[i].done && !jobs->jobs[i].failed)

@@ -241,7 +241,7 @@ restore_jobs(RestoreJob *jobs, int count, int threads)
 	{
 		for (int i = 0; i < count; i++)
 		{
-			jobs[i].failed = true;
+			jobs[i].failed = jobs[i].out_of_memory = true;
 			strlcpy(jobs[i].message, "out of memory", sizeof(jobs[i].message));
 		}
 		return;

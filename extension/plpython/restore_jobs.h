@@ -26,6 +26,7 @@ typedef struct RestoreJob
 	/* what came of it */
 	bool		done;			/* if not: an interrupt is waiting, or failed */
 	bool		failed;
+	bool		out_of_memory;	/* if failed: nothing is wrong with the values */
 	char		message[512];
 	char		detail[512];
 	DelcTensorHeader header;

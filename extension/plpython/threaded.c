@@ -126,6 +126,7 @@ threaded_alloc(Size size)
 
 	if (block == NULL)
 	{
+		current->out_of_memory = true;
 		threaded_message("out of memory");
 		threaded_detail("Decoding failed to get %zu bytes.", size);
 		threaded_throw();

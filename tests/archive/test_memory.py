@@ -13,7 +13,7 @@ import pytest
 import delc.client
 from support.cluster import Connection
 from support.python_function import run_inside
-from support.workplace import failure, message, value
+from support.workplace import failure, message, rows, value
 
 MEGABYTES = 48
 CONSTANT_MEGABYTES = 24
@@ -138,6 +138,27 @@ def test_an_error_between_rows_says_what_it_is(large: Connection) -> None:
     assert error.sqlstate == "XX001"
     assert message(error).startswith('delc: parameter "out.weight" of "large@1" is damaged')
     assert error.diag.message_hint is not None
+
+
+LIMIT_ADDRESSES = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (args[0], resource.getrlimit(resource.RLIMIT_AS)[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT count(value) FROM delc.checkout('large')", "SELECT * FROM delc.verify_archive('large')"]
+)
+def test_memory_that_the_system_does_not_give_is_no_damage(large: Connection, query: str) -> None:
+    large.execute("SET delc.threads = 4; SELECT count(value) FROM delc.checkout('tiny')")
+    process = Path(f"/proc/{large.info.backend_pid}")
+    run_inside(large, LIMIT_ADDRESSES, -1)
+    for megabytes in (8, 16):
+        run_inside(large, LIMIT_ADDRESSES, status(process, "VmSize") * 1024 + megabytes * 2**20)
+        error = failure(large, query)
+        run_inside(large, LIMIT_ADDRESSES, -1)
+        assert error.sqlstate == "53200", message(error)
+    assert rows(large, "SELECT * FROM delc.verify_archive('large')") == []
 
 
 def test_storing_a_difference_takes_what_archiving_counts_with(fresh_db: Connection, last: int) -> None:

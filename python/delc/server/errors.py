@@ -75,6 +75,12 @@ class WrongState(DelcError):
     sqlstate = "55000"
 
 
+class OutOfMemory(DelcError):
+    """The system gave no more memory."""
+
+    sqlstate = "53200"
+
+
 class LimitExceeded(DelcError):
     """A limit, such as ``delc.memory_limit``, would be passed."""
 

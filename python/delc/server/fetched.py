@@ -14,6 +14,7 @@ from typing import Any
 import _delc
 
 from delc.server import interrupts, tensors
+from delc.server.errors import OutOfMemory
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,12 @@ def values() -> Iterator[int]:
 def decode(handle: int, jobs: Sequence[Job], threads: int = 1) -> list[Decoded | Problem]:
     """Decodes chains of a set, in at most so many threads, the longest ones first. Can be cancelled."""
     given = tuple((job.places, job.planes, job.keep, job.base, job.grandbase, job.into) for job in jobs)
-    found = _delc.restore_fetched(handle, given, threads)
+    try:
+        found = _delc.restore_fetched(handle, given, threads)
+    except MemoryError as error:
+        raise OutOfMemory(
+            "out of memory while stored numbers were decoded", detail=str(error) or None, hint="Try again later."
+        ) from None
     if found is None:
         interrupts.check()
         raise AssertionError("an interrupt was announced and did not come")

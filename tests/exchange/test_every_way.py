@@ -371,3 +371,51 @@ def test_softplus_as_newer_exporters_write_it() -> None:
     assert [(layer.kind, dict(layer.arguments)) for layer in network] == [
         ("softplus", {"beta": 1.0, "threshold": 20.0})
     ]
+
+
+class Encoder(nn.Module):
+    """A transformer's encoder, each step of which sees itself and those before."""
+
+    def __init__(self, layers: int, norm_first: bool) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=norm_first)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        result: torch.Tensor = self.encoder(x, mask=mask, is_causal=True)
+        return result
+
+
+def written_by_torch(module: nn.Module, rows: torch.Tensor, opset: int) -> memoryview:
+    file = io.BytesIO()
+    torch.onnx.export(module, (rows,), file, dynamo=False, opset_version=opset, input_names=["x"],
+                      dynamic_axes={"x": {0: "rows"}})  # fmt: skip
+    return memoryview(file.getvalue())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize(("layers", "norm_first"), [(1, False), (2, True)])
+def test_a_causal_encoder_as_torch_writes_onnx(layers: int, norm_first: bool, opset: int) -> None:
+    torch.manual_seed(5)
+    module, rows = Encoder(layers, norm_first).eval(), torch.randn(5, 6, 8)
+    check(restored(onnx_import.read(written_by_torch(module, rows, opset), unlimited)), module, rows)
+
+
+def test_a_mask_that_says_to_be_huge_is_not_made() -> None:
+    size = 2**20
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Expand", ["one", "sizes"], ["ones"]),
+        helper.make_node("Trilu", ["ones"], ["mask"], upper=0),
+        helper.make_node("Add", ["x", "mask"], ["y"]),
+    ]
+    held = [
+        onnx.numpy_helper.from_array(np.ones(1, np.float32), "one"),
+        onnx.numpy_helper.from_array(np.array([size, size], np.int64), "sizes"),
+    ]
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["rows", 4]) for name in ("x", "y")]
+    file = helper.make_model(helper.make_graph(nodes, "huge", ends[:1], ends[1:], held))
+    with pytest.raises(InvalidParameter, match="the operator Expand"):
+        onnx_import.read(memoryview(file.SerializeToString()), unlimited)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 from delc.exchange import moved_response
@@ -13,6 +15,9 @@ from delc.exchange.moved import Moved, View
 from delc.exchange.moved_recurrent import stacked
 from delc.exchange.onnx_operator import Operator
 from delc.exchange.onnx_sizes import Sizes
+
+MOST_OF_A_MASK = 2**24
+"""So many numbers at most are worked out of constants: a file says how large a mask is before it has any numbers."""
 
 
 class MovedOperators:
@@ -362,7 +367,53 @@ def _dims_more(moves: MovedOperators, operator: Operator, tensor: torch.Tensor) 
     return [tensor]
 
 
+def _repeated(moves: MovedOperators, operator: Operator, tensor: torch.Tensor) -> Sequence[torch.Tensor] | None:
+    """The tensor for all places of a shape, such as the ones that a mask of later positions is made of."""
+    told = moves.integers(operator, 1, "shape")
+    sizes = None if told is None else _common_shape(tensor.shape, told)
+    return None if sizes is None else [tensor.expand(sizes)]
+
+
+def _triangle(moves: MovedOperators, operator: Operator, tensor: torch.Tensor) -> Sequence[torch.Tensor] | None:
+    """Trilu: the numbers above or below a diagonal, zeros elsewhere."""
+    place = operator.optional(1)
+    diagonal = 0 if place is None else moves.sizes.number(place)
+    if diagonal is None or tensor.dim() < 2 or tensor.numel() > MOST_OF_A_MASK:
+        return None
+    cut_off = torch.triu if operator.get("upper", 1) else torch.tril
+    return [cut_off(tensor, int(diagonal))]
+
+
+def _compared(moves: MovedOperators, operator: Operator, tensor: torch.Tensor) -> Sequence[torch.Tensor] | None:
+    other = moves.assembly.tensor(operator.inputs[1])
+    shape = None if other is None else _common_shape(tensor.shape, other.shape)
+    return None if other is None or shape is None else [tensor == other]
+
+
+def _chosen(moves: MovedOperators, operator: Operator, tensor: torch.Tensor) -> Sequence[torch.Tensor] | None:
+    """Where: one of two numbers, as the tensor says."""
+    first, second = (moves.assembly.tensor(operator.inputs[place]) for place in (1, 2))
+    if first is None or second is None or tensor.dtype is not torch.bool or first.dtype is not second.dtype:
+        return None
+    between = _common_shape(first.shape, second.shape)
+    shape = None if between is None else _common_shape(tensor.shape, between)
+    return None if shape is None else [torch.where(tensor, first, second)]
+
+
+def _common_shape(first: Sequence[int], second: Sequence[int]) -> Sequence[int] | None:
+    """The shape that both spread to; None where there is none, or where it has more numbers than a mask."""
+    try:
+        shape = np.broadcast_shapes(tuple(first), tuple(second))
+    except ValueError:
+        return None
+    return shape if math.prod(shape) <= MOST_OF_A_MASK else None
+
+
 _OF_TENSORS: dict[str, Callable[[MovedOperators, Operator, torch.Tensor], Sequence[torch.Tensor] | None]] = {
+    "Expand": _repeated,
+    "Trilu": _triangle,
+    "Equal": _compared,
+    "Where": _chosen,
     "Transpose": _turned,
     "Split": _divided,
     "Reshape": _other_shape,

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from delc.features import target_from_json
+from delc.features.numbered import Numbered
 from delc.models import parameters, versions
 from delc.models.versions import ModelVersion
 from delc.networks import Network
@@ -27,6 +29,9 @@ def describe(model: str) -> Iterator[Row]:
     for name, value in sorted(version.options.items()):
         yield {"section": "options", "item": name, "value": _text(value)}
     for name, found in sections.items():
+        if name == "network":
+            labels = _described_labels(version)
+            yield from ({"section": "target", "item": label, "value": told} for label, told in labels)
         yield from ({"section": name, "item": row["item"], "value": row["value"]} for row in found)
 
 
@@ -142,11 +147,20 @@ def _columns(version: ModelVersion) -> dict[str, str]:
 
 
 def _target(version: ModelVersion) -> dict[str, str]:
+    labels = (label if told is None else f"{label} ({told})" for label, told in _described_labels(version))
     return {
         "task": version.task,
         "columns": ", ".join(column["name"] for column in version.target["columns"]),
-        "labels": ", ".join(version.target["labels"]),
+        "labels": ", ".join(labels),
     }
+
+
+def _described_labels(version: ModelVersion) -> list[tuple[str, Cell]]:
+    """The labels, and what is to be said of them; those that are numbered through are told by the first and last."""
+    labels = target_from_json(version.target).labels
+    if isinstance(labels, Numbered):
+        return [(f"{labels[0]} … {labels[len(labels) - 1]}", f"{len(labels)} outputs, numbered through")]
+    return [(label, None) for label in labels]
 
 
 def _options(version: ModelVersion) -> dict[str, str]:
@@ -187,12 +201,6 @@ _SECTIONS = {
         FROM delc.model_versions AS version,
              jsonb_array_elements(version.features -> 'columns') WITH ORDINALITY AS feature(value, position)
         WHERE version.id = $1 ORDER BY feature.position
-    """,
-    "target": """
-        SELECT label.value #>> '{}' AS item, NULL AS value
-        FROM delc.model_versions AS version,
-             jsonb_array_elements(version.target -> 'labels') WITH ORDINALITY AS label(value, position)
-        WHERE version.id = $1 ORDER BY label.position
     """,
     "network": """
         SELECT layer.name AS item,

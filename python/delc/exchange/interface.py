@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from delc.features import FittedFeatures, FittedTarget, target_from_json
-from delc.features.numbered import MANY, Labels, Numbered, labels_json, once
+from delc.features.fitted_target import IMPORTED
+from delc.features.numbered import MANY, Labels, labels_json, once, unnamed
 from delc.features.settings import parse_settings, setting_names, settings_json
 from delc.features.stored import FORMAT_VERSION
 from delc.features.target_plan import INTEGERS, NUMBERS, TASKS, TEXTS
@@ -139,8 +140,8 @@ def target_of(description: Description, outputs: int) -> FittedTarget:
 def _target_document(
     task: str, labels: Sequence[str] | None, outputs: int, names: Sequence[str] | None
 ) -> dict[str, Any]:
-    told = _labels(task, labels, outputs)
-    common = {"version": FORMAT_VERSION, "task": task, "labels": labels_json(told), "reason": "the model was imported"}
+    told = _labels(task, labels, outputs, names)
+    common = {"version": FORMAT_VERSION, "task": task, "labels": labels_json(told), "reason": IMPORTED}
     if task == "classification":
         column = _only(names, "label")
         whole = all(_is_whole(label) for label in told)
@@ -154,12 +155,13 @@ def _target_document(
     return {**common, "columns": columns, "reading": NUMBERS, "center": zeros, "scale": ones}
 
 
-def _labels(task: str, labels: Sequence[str] | None, outputs: int) -> Labels:
-    """Those that are told, or numbers; names from output1 for regression."""
+def _labels(task: str, labels: Sequence[str] | None, outputs: int, names: Sequence[str] | None) -> Labels:
+    """Those that are told, the target's columns where there is one for each output, or numbers."""
     if labels is not None:
         return tuple(labels)
-    numbered = Numbered("output", 1, outputs) if task == "regression" else Numbered("", 0, outputs)
-    return numbered if outputs > MANY else tuple(numbered)
+    if task != "classification" and names is not None and len(names) == outputs <= MANY:
+        return tuple(names)
+    return unnamed(task, outputs)
 
 
 def _number_columns(labels: Labels, names: Sequence[str] | None, kind: str) -> list[dict[str, str]]:

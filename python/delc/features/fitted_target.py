@@ -29,6 +29,9 @@ from delc.features.target_plan import INTEGERS, NAMES, NUMBERS, READINGS, TASKS,
 from delc.features.types import Family, family
 from delc.server.batches import PackKind, QueryColumn
 
+IMPORTED = "the model was imported"
+"""The reason of a target that no training fitted."""
+
 _COMMON = ("version", "task", "columns", "reading", "reason")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 

@@ -68,6 +68,17 @@ def labels_json(labels: Labels) -> Any:
     return labels.to_json() if isinstance(labels, Numbered) else list(labels)
 
 
+def unnamed(task: str, outputs: int) -> Labels:
+    """What outputs are called that nobody gave names: output1, … for regression, otherwise the codes from 0."""
+    numbered = Numbered("output", 1, outputs) if task == "regression" else Numbered("", 0, outputs)
+    return numbered if outputs > MANY else tuple(numbered)
+
+
+def places(outputs: int) -> Labels:
+    """The places in an array, from 1 as in SQL."""
+    return Numbered("", 1, outputs) if outputs > MANY else tuple(Numbered("", 1, outputs))
+
+
 def once(values: list[Any]) -> list[Any]:
     """Many values that are all the same, written once."""
     return values[:1] if len(values) > MANY and values.count(values[0]) == len(values) else values

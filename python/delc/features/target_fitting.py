@@ -15,6 +15,7 @@ from delc.features.label_order import sorted_labels
 from delc.features.layout import RowLayout, Slot
 from delc.features.missing import refuse_in_target
 from delc.features.moments import RunningMoments
+from delc.features.numbered import Labels, places
 from delc.features.scaling import center_and_scale, frozen
 from delc.features.target_encoding import (
     BOOLEAN_LABELS,
@@ -179,11 +180,9 @@ class _NumbersFitter:
         center, scale = center_and_scale(self._moments, "standard", [slot.name for slot in self._slots])
         return Regression(self._plan.columns, NUMBERS, reason, names, frozen(center), frozen(scale))
 
-    def _output_names(self, outputs: int) -> tuple[str, ...]:
-        """The columns' names, or the places in the array, from 1 as in SQL."""
-        if self._plan.is_array:
-            return tuple(str(place + 1) for place in range(outputs))
-        return self._plan.names
+    def _output_names(self, outputs: int) -> Labels:
+        """The columns' names, or the places in the array."""
+        return places(outputs) if self._plan.is_array else self._plan.names
 
 
 class _NamesFitter:

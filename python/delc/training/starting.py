@@ -16,7 +16,7 @@ from delc.models import parameters, training_states
 from delc.models.versions import ModelVersion
 from delc.networks import BuiltNetwork, Network, build, layer_giving_outputs, network_from, restore
 from delc.networks.resolution import SIZE_OF_OUTPUT
-from delc.server import queries
+from delc.server import progress, queries
 from delc.server.errors import InvalidParameter, WrongState
 from delc.server.memory import MemoryWatch
 from delc.training.job import OPTIMISER_STATES
@@ -71,6 +71,10 @@ def warm(rows: Rows, roles: Roles, parent: ModelVersion, replaced: Sequence[str]
     fresh_layers = set(select_layers(replaced, network.names, 'in "replace"'))
     if not has_same_outputs(target_from_json(parent.target), prepared.target):
         network, head = without_head(network, parent)
+        if head not in fresh_layers:
+            progress.notice(
+                f'the layer "{head}" begins with random weights: the rows have other labels or outputs than "{parent}"'
+            )
         fresh_layers.add(head)
     built = _build(network, prepared, rows, watch)
     _transfer(built, parameters.load(parent.snapshot_id), fresh_layers)

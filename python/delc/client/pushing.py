@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from psycopg import Connection, Cursor
 from psycopg.rows import tuple_row
 
 from delc.client import copying
 from delc.client.wire import dense, header
+
+if TYPE_CHECKING:
+    from delc.server.inputs import InputSpec
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """Larger parameters travel in several rows: the server works on one while the client takes another, and neither holds
@@ -36,18 +39,21 @@ def push(
 
     ``source``: a ``torch.nn.Module``, or a mapping from names to numpy arrays or torch tensors, such as a
     ``state_dict()``. ``network``: the layers as JSON values (docs/layers.md) or an architecture's name; a module's are
-    traced where it is not given. ``input_shape``: one row's shape without the rows. ``labels``: the classes in the
-    order of the outputs, or names for the numbers that the network gives. ``columns``: names of the input's numbers
-    where they are columns of a table. ``features``: what several inputs are, see ``delc.import_parameters``.
-    ``task``: classification, multilabel or regression. ``target``: the column that ``evaluate`` compares with.
-    ``based_on``: the version that network, inputs and labels are taken from where they are not given; by default the
-    model itself where it exists.
+    traced where it is not given, or read from the program that torch.export makes of it in evaluation mode.
+    ``input_shape``: one row's shape without the rows. ``labels``: the classes in the order of the outputs, or names for
+    the numbers that the network gives. ``columns``: names of the input's numbers where they are columns of a table.
+    ``features``: what several inputs are, see ``delc.import_parameters``. ``task``: classification, multilabel or
+    regression. ``target``: the column that ``evaluate`` compares with. ``based_on``: the version that network, inputs
+    and labels are taken from where they are not given; by default the model itself where it exists.
 
     Parameters travel in one COPY in the binary format and are stored bit for bit. It works in the transaction that is
     under way, or in one of its own. Raises ``psycopg.Error`` with what the server says, ``TypeError`` for values that
     are no tensors.
     """
-    state, traced = _state_of(source, needs_network=network is None and based_on is None, connection=connection)
+    told = {"input_shape": input_shape, "columns": columns, "features": features}
+    state, traced = _state_of(
+        source, needs_network=network is None and based_on is None, inputs=lambda: _inputs(connection, model, told)
+    )
     options = {
         "network": _network_text(network if network is not None else traced),
         "input_shape": None if input_shape is None else list(input_shape),
@@ -85,19 +91,36 @@ _FINISH = """
 """
 
 
-def _state_of(source: Any, *, needs_network: bool, connection: Connection[Any]) -> tuple[Mapping[str, Any], Any]:
+def _state_of(
+    source: Any, *, needs_network: bool, inputs: Callable[[], Mapping[str, InputSpec] | None]
+) -> tuple[Mapping[str, Any], Any]:
     """The tensors by name, and the network that a module is, where that is needed."""
     if isinstance(source, Mapping):
         return source, None
     if not hasattr(source, "state_dict"):
         raise TypeError(f"a {type(source).__name__} cannot be pushed; give a torch.nn.Module or a mapping of tensors")
-    state = {str(name): tensor for name, tensor in source.state_dict().items()}
     if not needs_network:
-        return state, None
-    from delc.exchange.tracing import trace
+        return {str(name): tensor for name, tensor in source.state_dict().items()}, None
+    from delc.exchange.module_reading import read_module
 
-    traced = trace(source)
-    return traced.rename(state), traced.network.to_json()
+    network, state = read_module(source, inputs)
+    return state, network.to_json()
+
+
+def _inputs(connection: Connection[Any], model: str, told: Mapping[str, Any]) -> Mapping[str, InputSpec] | None:
+    """What the model reads: as told, or as its newest version does; None where neither says."""
+    from delc.exchange.interface import Description, features_of
+    from delc.features import FittedFeatures
+
+    description = Description(**told)
+    if description.says_inputs:
+        return features_of(description).input_specs()
+    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        found = cursor.execute(_DOCUMENT, [model]).fetchone()
+    return None if found is None else FittedFeatures.from_json(json.loads(found[0])["features"]).input_specs()
+
+
+_DOCUMENT = "SELECT delc.model_document(model.name)::text FROM delc.models AS model WHERE model.name = %s::text"
 
 
 def _network_text(network: Any) -> str | None:

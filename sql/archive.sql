@@ -30,7 +30,7 @@ if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc_rows"]("archive.checkout", model, planes, retrieval)
 $$;
 COMMENT ON FUNCTION delc.checkout(text, integer, text) IS
-$comment$The parameters of a version (digits@3) or snapshot (digits@3#5), however they are stored, a row for each or for each chunk of large ones. planes: only the leading bytes of each number, with zeros below; of what is stored whole or as differences of method planes, no more is read. retrieval: parallel (several at a time, decoded by as many threads as delc.threads says, in at most a sixteenth of delc.memory_limit), independent (one after the other, in at most 2.2 times the memory of the largest chunk, or 24 MB), reusable (what several are made from is decoded once).$comment$;
+$comment$The parameters of a version (digits@3) or snapshot (digits@3#5), however they are stored, a row for each or for each chunk of large ones. planes: only the leading bytes of each number, with zeros below; of what is stored whole or as differences of method planes, no more is read. retrieval: parallel (several at a time, decoded by as many threads as delc.threads says, in at most a sixteenth of delc.memory_limit), independent (one after the other, in at most 2.2 times the memory of the largest chunk and 32 MB), reusable (what several are made from is decoded once).$comment$;
 
 CREATE FUNCTION delc.checkout_several(models text[], planes integer DEFAULT NULL, retrieval text DEFAULT 'reusable')
 RETURNS TABLE (model text, name text, chunk integer, shape bigint[], learnable boolean, value delc.tensor)

@@ -123,6 +123,29 @@ def test_a_budget_keeps_the_newest_version_quick(db: Connection) -> None:
     assert value(db, newest) == 0
 
 
+def test_a_dry_run_has_the_rows_that_archiving_gives(db: Connection) -> None:
+    db.execute("SELECT delc.copy_model('base@1', 'copy')")
+    again = (
+        "INSERT INTO delc.stored_tensors (value, encoding, dtype, elements, checksum)"
+        " SELECT value, encoding, dtype, elements, checksum FROM delc.stored_tensors WHERE hops = 0 RETURNING id"
+    )
+    for (tensor,) in rows(db, again):
+        db.execute(
+            "UPDATE delc.snapshot_parameters SET tensor_id = %(new)s FROM delc.snapshots AS snapshot,"
+            " delc.model_versions AS version, delc.models AS model, delc.stored_tensors AS old,"
+            " delc.stored_tensors AS new"
+            " WHERE snapshot.id = snapshot_id AND version.id = version_id AND model.id = model_id"
+            " AND model.name = 'copy'"
+            " AND old.id = tensor_id AND new.id = %(new)s AND (old.checksum, old.dtype, old.elements)"
+            " = (new.checksum, new.dtype, new.elements)",
+            {"new": tensor},
+        )
+    planned = "SELECT parameter, stored_as FROM delc.archive(dry_run => {}) ORDER BY parameter"
+    foreseen = rows(db, planned.format("true"))
+    assert len(foreseen) < value(db, "SELECT count(*) FROM delc.snapshot_parameters")
+    assert foreseen == rows(db, planned.format("false"))
+
+
 def test_what_would_pass_the_memory_limit_is_refused(db: Connection) -> None:
     db.execute("SET LOCAL delc.memory_limit = '32MB'")
     db.execute("SELECT delc.archive()")
@@ -189,9 +212,7 @@ def test_other_sessions_see_the_old_form_until_it_is_committed(cluster: Cluster,
         assert value(other, PREDICTIONS.format("base")) == value(db, PREDICTIONS.format("base"))
 
 
-def test_what_a_copy_shares_with_a_model_of_others_stays_as_they_had_it(
-    db: Connection, new_role: Any
-) -> None:
+def test_what_a_copy_shares_with_a_model_of_others_stays_as_they_had_it(db: Connection, new_role: Any) -> None:
     db.execute("SELECT delc.archive('base', objective => 'smallest')")
     stored = "SELECT id, encoding, ctid::text FROM delc.stored_tensors ORDER BY id"
     db.execute("SELECT delc.copy_model('base@1', 'copied')")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from delc.archive import candidates, choices, costs, encoding, scope, storage
 from delc.archive.choices import Choice
-from delc.archive.scope import Scope, Tensor
+from delc.archive.scope import Role, Scope, Tensor
 from delc.archive.storage import Request
 from delc.log.runs import Run
 from delc.models import stored_tensors
@@ -64,7 +65,7 @@ def foresee(order: Order) -> Iterator[dict[str, Any]]:
     chosen = scope.find_versions(order.scope)
     if not chosen:
         return
-    found = _read(chosen)
+    found = _as_without_repetitions(_read(chosen))
     plan, _ = _plan(found, chosen, order)
     for choice in storage.order(plan, found):
         yield _row(found, found.tensors[choice.target], choice.encoding, choice.base, round(choice.cost.bytes))
@@ -103,17 +104,45 @@ def _require_memory(found: Scope) -> None:
         )
 
 
-def _without_repetitions(found: Scope) -> Scope:
-    """Tensors that are equal become one; the scope as it is then."""
-    gone = []
+def _repetitions(found: Scope) -> dict[int, int]:
+    """The tensors that are equal to another, and which that is."""
+    repeated: dict[int, int] = {}
     for group in candidates.identical(found.tensors.values()):
         interrupts.check()
-        first = min(group, key=lambda tensor: tensor.id)
-        gone += [other.id for other in group if other is not first and encoding.share(other.id, first.id)]
-    if not gone:
+        first = min(tensor.id for tensor in group)
+        repeated |= {other.id: first for other in group if other.id != first and encoding.are_equal(other.id, first)}
+    return repeated
+
+
+def _as_without_repetitions(found: Scope) -> Scope:
+    """What the scope would be if tensors that are equal were one."""
+    repeated = _repetitions(found)
+    roles: dict[int, list[Role]] = defaultdict(list)
+    for tensor in found.tensors.values():
+        roles[repeated.get(tensor.id, tensor.id)] += tensor.roles
+    tensors = {
+        tensor.id: replace(
+            tensor, roles=tuple(sorted(roles[tensor.id])), base=repeated.get(tensor.base or 0, tensor.base)
+        )
+        for tensor in found.tensors.values()
+        if tensor.id not in repeated
+    }
+    snapshots = tuple(
+        replace(snapshot, tensors=frozenset(repeated.get(tensor, tensor) for tensor in snapshot.tensors))
+        for snapshot in found.snapshots
+    )
+    return replace(found, snapshots=snapshots, tensors=tensors)
+
+
+def _without_repetitions(found: Scope) -> Scope:
+    """Tensors that are equal become one; the scope as it is then."""
+    repeated = _repetitions(found)
+    if not repeated:
         return found
+    for tensor, same in repeated.items():
+        encoding.use_instead(tensor, same)
     with queries.as_owner():
-        stored_tensors.release(gone)
+        stored_tensors.release(list(repeated))
     return scope.read(sorted({snapshot.version_id for snapshot in found.snapshots}), datetime.now(UTC) - USED_LATELY)
 
 

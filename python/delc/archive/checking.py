@@ -31,15 +31,15 @@ def verify(text: str | None) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def naming_damage(text: str | None) -> Iterator[None]:
-    """Where a query in the block meets a damaged tensor, an error with the names of the first parameter of the scope
-    that is damaged: what decodes tensors knows no names.
+    """Where a query in the block meets a damaged tensor, an error with the names of the first parameter that is
+    damaged, of the scope or of what else the caller owns: what decodes tensors knows no names.
     """
     try:
         yield
     except plpy.SPIError as error:
         if not tells_damage(error):
             raise
-        found = next(verify(text), None)
+        found = next(verify(text), None) or next(verify(None), None)
         if found is None:
             raise
         raise DamagedData(

@@ -47,13 +47,17 @@ def store(tensor: Tensor, choice: Choice, whole_bytes: float) -> Stored:
     return Stored(found["encoding"], found["base_id"], found["hops"], found["bytes"])
 
 
-def share(tensor_id: int, same: int) -> bool:
-    """Uses tensor ``same`` wherever ``tensor_id`` is used, if they are equal bit for bit; whether they were."""
+def are_equal(one: int, other: int) -> bool:
+    """Whether two tensors are equal bit for bit."""
     with queries.as_owner():
-        if not queries.value(_ARE_EQUAL, tensor_id, same):
-            return False
+        equal: bool = queries.value(_ARE_EQUAL, one, other)
+    return equal
+
+
+def use_instead(tensor_id: int, same: int) -> None:
+    """Uses tensor ``same`` wherever ``tensor_id`` is used, its equal."""
+    with queries.as_owner():
         queries.execute(_USE_ANOTHER, tensor_id, same)
-    return True
 
 
 def count_hops(longest_chain: int) -> None:

@@ -86,10 +86,11 @@ def resident_megabytes(reader: Connection) -> float:
 def test_a_cancel_stops_the_threads_and_leaves_nothing(reader: Connection) -> None:
     stop(reader, reader.cancel)  # what the first error loads stays
     threads, memory = threads_of(reader), resident_megabytes(reader)
-    for _ in range(5):
+    for _ in range(16):
         assert stop(reader, reader.cancel).sqlstate == "57014"
     assert threads_of(reader) == threads
-    assert resident_megabytes(reader) < memory + 16  # one of the tensors takes 8
+    # one of the tensors left behind each time were 128; malloc may keep the room of what was fetched last
+    assert resident_megabytes(reader) < memory + 96
     assert run_inside(reader, FOREVER, False) is True
 
 

@@ -121,10 +121,11 @@ def test_a_killed_server_keeps_the_last_version(cluster: Cluster, fresh_database
     active = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
     while not value(customers, active, process):
         threading.Event().wait(0.01)
+    log = cluster.log
     os.kill(process, signal.SIGKILL)
     thread.join()
     customers.close()
-    cluster.wait_until_ready()
+    cluster.wait_until_recovered(log)
     with cluster.connect(fresh_database) as db:
         assert {version: read(db, version) for version in expected} == expected
         assert call(db, "append_dataset", name="customers", query=appended(200, 210))["dataset"] == "customers@2"

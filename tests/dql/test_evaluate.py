@@ -327,3 +327,44 @@ def test_no_model_and_no_data(ask: Ask, work: Connection) -> None:
 def test_kept_models_are_named_as_the_query_says(ask: Ask) -> None:
     (trial,) = ask(f'{FROM} as "$name tuned"')
     assert trial["model"] == "alexnet_2 tuned@1"
+
+
+NARROW = """
+    CREATE TABLE narrow AS SELECT id, digit, pixels[1] AS a, pixels[64] AS b FROM digits;
+    ALTER TABLE narrow ADD PRIMARY KEY (id);
+    SELECT delc.create_dataset('narrow', 'public.narrow', target => 'digit', key => 'id', validation => 0.25)
+"""
+
+
+def train_on_two(work: Connection) -> None:
+    for statement in NARROW.split(";"):
+        work.execute(statement.encode())
+    work.execute("SELECT delc.train('reads two', 'narrow', epochs => 1, network => '{\"architecture\": \"mlp\"}')")
+
+
+def test_trials_whose_model_cannot_read_a_data_set_fail_and_the_others_go_on(ask: Ask, work: Connection) -> None:
+    train_on_two(work)
+    both = 'evaluate m from (select a where a.name in ("alexnet_2", "reads two")) with config = "c"'
+    query = f'{both} vary config.input_data in ["digits", "narrow"] keep top(2, m["loss"], 1)'
+    found = [(trial["source"], trial["detail"], trial["state"].partition(":")[0]) for trial in ask(query)]
+    assert sorted(found) == [
+        ("alexnet_2@1", "input_data = digits", "kept"),
+        ("alexnet_2@1", "input_data = narrow", "failed"),
+        ("reads two@1", "input_data = digits", "failed"),
+        ("reads two@1", "input_data = narrow", "kept"),
+    ]
+    failed = "SELECT state FROM delc.trials WHERE state LIKE 'failed%'"
+    assert all('data set "' in state and 'column "' in state for (state,) in rows(work, failed))
+    plan = {row["source"]: row["detail"] for row in ask(f"explain {query}")}
+    assert plan["fail"].startswith('2 trials: data set "narrow@1": ')
+
+
+def test_a_data_set_that_no_model_can_read_is_an_error_with_its_place(work: Connection) -> None:
+    train_on_two(work)
+    query = f'{FROM} vary config.lr in [0.1] and config.input_data in ["digits", "narrow"]'
+    found = message(failure(work, "SELECT delc.dql(%s)", query))
+    assert found.startswith('delc: data set "narrow@1": ')
+    assert f"at line 1, column {query.index(chr(34) + 'narrow') + 1} of the query" in found
+    save(work, {"dataset": "narrow"})
+    found = message(failure(work, "SELECT delc.dql(%s)", FROM))
+    assert f"at line 1, column {FROM.index(chr(34) + 'c' + chr(34)) + 1} of the query" in found

@@ -23,11 +23,8 @@ from delc.training.options import TrainingOptions
 
 def check_datasets(query: Evaluate, config: Config, rows: RowStore) -> None:
     """Raises where a data set of the configuration or of ``vary`` does not exist."""
-    named = [] if config.dataset is None else [Literal(config.dataset, query.config.place)]
-    for dimension in query.vary:
-        if dimension.values is not None and knob(dimension.setting).sort == "dataset":
-            named += dimension.values
-    for literal in named:
+    own = [] if config.dataset is None else [Literal(config.dataset, query.config.place)]
+    for literal in [*own, *filter(None, _datasets(query, config))]:
         if not isinstance(literal.value, str):
             shown = _shown(literal.value)
             raise problem(literal.place, f"a data set has a name, which {shown} is not", kind=WrongValue)
@@ -35,6 +32,38 @@ def check_datasets(query: Evaluate, config: Config, rows: RowStore) -> None:
             rows.dataset(literal.value)
         except (InvalidParameter, UndefinedObject) as error:
             raise problem(literal.place, error.message, hint=error.hint or error.detail, kind=UnknownName) from None
+
+
+def check_rows(query: Evaluate, config: Config, trials: Sequence[Trial], rows: RowStore) -> None:
+    """Reads the rows of all trials. Raises where no model can read a data set; where single ones cannot, their trials
+    fail.
+    """
+    sources = {trial.source.id: trial.source for trial in trials}.values()
+    used = {trial.settings.dataset for trial in trials}
+    for literal in _datasets(query, config):
+        name = None if literal is None else str(literal.value)
+        place = query.config.place if literal is None else literal.place
+        errors = [_reading(source, name, place, rows) for source in sources if name in used]
+        if errors and all(errors):
+            raise _at(place, next(filter(None, errors)))
+
+
+def _reading(source: ModelVersion, name: str | None, place: Place, rows: RowStore) -> DelcError | None:
+    """Why a model cannot read a data set."""
+    interrupts.check()
+    try:
+        found = rows.find(source, name)
+    except InvalidParameter as error:  # nothing says which one
+        raise _at(place, error) from None
+    return found if isinstance(found, DelcError) else None
+
+
+def _datasets(query: Evaluate, config: Config) -> list[Literal] | list[None]:
+    """The data sets that trials are trained on; None: the one of the configuration, or those of the models."""
+    varied = [each for each in query.vary if each.values is not None and knob(each.setting).sort == "dataset"]
+    if varied:
+        return list(varied[0].values or ())
+    return [None] if config.dataset is None else [Literal(config.dataset, query.config.place)]
 
 
 def check_measured(keep: Keep | None, used: Iterable[TrialRows]) -> None:
@@ -74,10 +103,15 @@ def check_values(
         return None
     sources = list({trial.source.id: trial.source for trial in trials}.values())
     iterations, seed = int(trials[0].settings.options["epochs"]), int(trials[0].settings.options["seed"])
+    data = [{each: value} for each, values in varied.given if each.sort == "dataset" for value in values] or [{}]
 
     def refused(drawn: dict[Knob, Value]) -> DelcError | None:
-        """Why no model can be trained with the configuration and these values alone."""
-        errors = [looking.why_not(source, settings(config, drawn, iterations, seed)) for source in sources]
+        """Why no model can be trained with the configuration and these values alone, on any of the data sets."""
+        errors = [
+            looking.why_not(source, settings(config, {**each, **drawn}, iterations, seed))
+            for each in data
+            for source in sources
+        ]
         return errors[0] if None not in errors else None
 
     error = refused({})
@@ -129,7 +163,9 @@ class _Looking:
             learned = frozenset(name.partition(".")[0] for name in parameters.names(source.snapshot_id))
             self.networks[source.id] = Network.parse(source.network), learned
         network, with_parameters = self.networks[source.id]
-        rows = self.rows.rows(source, chosen.dataset)
+        rows = self.rows.find(source, chosen.dataset)
+        if isinstance(rows, DelcError):
+            return rows
         try:
             options = training_options(chosen, network, with_parameters)
             TrainingOptions.parse(rows.target.task, {"device": "auto", **options})

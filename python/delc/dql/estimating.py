@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from delc.dql.trial_data import RowStore
+from delc.dql.trial_data import RowStore, TrialRows
 from delc.dql.trials import Trial
 from delc.server import queries
 
@@ -44,9 +44,10 @@ def estimate(trials: Sequence[Trial], rows: RowStore) -> Estimate:
     uses = _uses([*ids, *(run["id"] for run in runs)])
     total = 0.0
     for trial in trials:
-        train = rows.rows(trial.source, trial.settings.dataset).prepared.train
-        batch = int(trial.settings.options.get("batch_size") or USUAL_BATCH)
-        total += by_size(uses[trial.source.id], train.rows, batch)
+        read = rows.find(trial.source, trial.settings.dataset)
+        if isinstance(read, TrialRows):  # otherwise it fails at once
+            batch = int(trial.settings.options.get("batch_size") or USUAL_BATCH)
+            total += by_size(uses[trial.source.id], read.prepared.train.rows, batch)
     factors = [run["seconds"] / by_size(uses[run["id"]], run["rows"], run["batch_size"]) for run in runs]
     return Estimate(total / len(trials) * (statistics.median(factors) if factors else 1.0), len(factors))
 

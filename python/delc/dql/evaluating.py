@@ -44,7 +44,7 @@ def evaluate(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> l
         interrupts.check()
         if trial.state == KEPT:
             store_kept(query, execution, trial, planned.rows_of(trial))
-        log_trial(execution, trial, planned.rows_of(trial))
+        log_trial(execution, trial, planned.dataset_of(trial))
     _drop_unused(execution, planned.trials)
     return sorted(planned.trials, key=lambda trial: _rank(trial, planned))
 

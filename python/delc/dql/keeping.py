@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from delc.datasets.versions import DatasetVersion
 from delc.dql.making import NewModel, new_name
 from delc.dql.syntax import Evaluate
 from delc.dql.trial_data import TrialRows
@@ -57,7 +58,7 @@ def store_kept(query: Evaluate, execution: Execution, trial: Trial, rows: TrialR
     trial.version_id, trial.model = version_id, f"{model}@{number}"
 
 
-def log_trial(execution: Execution, trial: Trial, rows: TrialRows) -> None:
+def log_trial(execution: Execution, trial: Trial, dataset: DatasetVersion) -> None:
     """Logs a trial as a run of "trial", with its metrics by iteration, and as a row of ``delc.trials``."""
     trial.run_id = _run_id(trial)
     run = runs.Run(
@@ -72,7 +73,7 @@ def log_trial(execution: Execution, trial: Trial, rows: TrialRows) -> None:
     for record in trial.records:
         for metric in epoch_metrics(record):
             run.add_metric(metric)
-    run.add_input(dataset_version_id=rows.dataset.id, split="train")
+    run.add_input(dataset_version_id=dataset.id, split="train")
     if trial.version_id is not None:
         run.add_input(model_version_id=trial.source.id)
         run.add_output(model_version_id=trial.version_id)

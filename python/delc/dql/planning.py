@@ -6,8 +6,9 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from delc.datasets.versions import DatasetVersion
 from delc.dql import configs, sampling
-from delc.dql.checking import Refused, check_datasets, check_measured, check_values
+from delc.dql.checking import Refused, check_datasets, check_measured, check_rows, check_values
 from delc.dql.configs import LEARNING, Config
 from delc.dql.estimating import Estimate, estimate
 from delc.dql.halving import Rung, rungs, total_iterations
@@ -25,7 +26,6 @@ from delc.dql.work import LOSSES, Goal
 from delc.dql.workers import python_program
 from delc.models import versions
 from delc.models.versions import ModelVersion
-from delc.server import interrupts
 from delc.server import settings as server_settings
 
 if TYPE_CHECKING:
@@ -59,8 +59,12 @@ class Plan:
     proposals: Proposals | None = None
 
     def rows_of(self, trial: Trial) -> TrialRows:
-        """The rows of a trial."""
+        """The rows of a trial; raises where its model cannot read them."""
         return self.rows.rows(trial.source, trial.settings.dataset)
+
+    def dataset_of(self, trial: Trial) -> DatasetVersion:
+        """The data set of a trial."""
+        return self.rows.dataset_of(trial.source, trial.settings.dataset)
 
     @property
     def seconds_per_iteration(self) -> float:
@@ -98,9 +102,7 @@ def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
         _check_metric(query.keep, version)
     trials, proposals = _trials(found, varied, config, iterations, metric, execution.seed)
     check_datasets(query, config, rows)
-    for trial in trials:
-        interrupts.check()
-        rows.rows(trial.source, trial.settings.dataset)
+    check_rows(query, config, trials, rows)
     check_measured(query.keep, rows.all)
     refused = check_values(query, varied, config, trials, rows)
     goal, steps = _stopping(query.keep, config, len(trials), iterations)

@@ -11,7 +11,7 @@ from delc.dql import shared_rows
 from delc.dql.work import RowBatches
 from delc.features.fitted_target import FittedTarget
 from delc.models.versions import ModelVersion
-from delc.server.errors import InvalidParameter
+from delc.server.errors import DatatypeMismatch, DelcError, InvalidData, InvalidParameter, UndefinedObject
 from delc.server.inputs import InputSpec
 from delc.server.memory import MemoryWatch
 from delc.training.batches import Batches, MemoryBatches
@@ -19,6 +19,11 @@ from delc.training.rows import Prepared, Roles
 from delc.training.starting import Rows, continued
 
 USUAL_BATCH = 64
+
+UNFIT = (InvalidParameter, InvalidData, UndefinedObject, DatatypeMismatch)
+"""What is said of rows that a version cannot read: columns that are not there or of another type, values that it has no
+place for.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class RowStore:
     def __init__(self, watch: MemoryWatch) -> None:
         self._watch = watch
         self._datasets: dict[str, DatasetVersion] = {}
-        self._known: dict[tuple[int, str, str], TrialRows] = {}
+        self._known: dict[tuple[int, str, str], TrialRows | DelcError] = {}
 
     def dataset(self, name: str) -> DatasetVersion:
         """The data set's version; errors are those of ``datasets.resolve``."""
@@ -83,20 +88,41 @@ class RowStore:
             self._datasets[name] = datasets.resolve(name)
         return self._datasets[name]
 
+    def dataset_of(self, source: ModelVersion, dataset: str | None) -> DatasetVersion:
+        """The data set that is read for a version: by default the one that it was trained on."""
+        return self.dataset(_dataset_name(source, dataset))
+
     def rows(self, source: ModelVersion, dataset: str | None) -> TrialRows:
-        """The rows of a data set (by default the one that the version was trained on), as the version reads them."""
-        version = self.dataset(_dataset_name(source, dataset))
+        """The rows of a data set as the version reads them; raises where it cannot."""
+        found = self.find(source, dataset)
+        if isinstance(found, DelcError):
+            raise found.with_traceback(None)
+        return found
+
+    def find(self, source: ModelVersion, dataset: str | None) -> TrialRows | DelcError:
+        """The rows of a data set as the version reads them, or why it cannot (an error of ``UNFIT``)."""
+        version = self.dataset_of(source, dataset)
         key = (version.id, json.dumps(source.features, sort_keys=True), json.dumps(source.target, sort_keys=True))
         if key not in self._known:
-            prepared = _read(version, source, USUAL_BATCH, 0, self._watch)
-            self._watch.check()
-            self._known[key] = TrialRows(len(self._known), version, prepared, source)
+            try:
+                prepared = _read(version, source, USUAL_BATCH, 0, self._watch)
+            except UNFIT as error:
+                self._known[key] = _named(version, error)
+            else:
+                self._watch.check()
+                self._known[key] = TrialRows(len(self.all), version, prepared, source)
         return self._known[key]
 
     @property
     def all(self) -> list[TrialRows]:
         """All that were read, in the order of their numbers."""
-        return list(self._known.values())
+        return [rows for rows in self._known.values() if isinstance(rows, TrialRows)]
+
+
+def _named(version: DatasetVersion, error: DelcError) -> DelcError:
+    named = InvalidParameter(f'data set "{version.title}": {error.message}', detail=error.detail, hint=error.hint)
+    named.sqlstate = error.sqlstate
+    return named
 
 
 def _dataset_name(source: ModelVersion, dataset: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from support.cluster import Connection
@@ -100,7 +101,17 @@ def test_long_lines_are_cut_around_the_place(work: Connection) -> None:
          'auto knows no range for config.net["conv*"].stride',
          'Give one: config.net["conv*"].stride auto(0.1, 0.9), or a list: config.net["conv*"].stride in [0.1, 0.5].'),
         ("evaluate m from \"good\" with config = \"c\" vary config.lr in [0.1] and config.lr auto",
-         "config.lr varies twice", None),
+         "config.lr varies twice", "Leave one of them out."),
+        ("evaluate m from \"good\" with config = \"c\" vary config.lr in [0.1] and config.base_lr in [0.2]",
+         "config.base_lr sets the same as config.lr, which varies too, at line 1, column 70", "Leave one of them out."),
+        ("evaluate m from \"good\" with config = \"c\" vary config.momentum in [0.1] and"
+         " config.optimizer_arguments.momentum auto",
+         "config.optimizer_arguments.momentum sets the same as config.momentum, which varies too", None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.net[\"fc*\"].lr auto and"
+         " config.net[\"fc*($1)\"].learning_rate in [1]",
+         'config.net["fc*($1)"].learning_rate sets the same as config.net["fc*"].lr, which varies too', None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.input_data auto(1, 2)",
+         "a data set has a name, and is not drawn from a range", None),
         ("evaluate m from \"good\" with config = \"c\" vary config.lr in log_range(0, 1, 3)",
          "this log_range has no values, or too many",
          "Write log_range(first, last, count), such as log_range(0.0001, 0.1, 4); 2 to 1000 values."),
@@ -197,10 +208,56 @@ def test_configurations_are_checked_when_they_are_saved(work: Connection) -> Non
         '{"learning_rate": -1}': "learning_rate is -1; it must be a finite number > 0",
         '{"search": {"sampler": "tea leaves"}}': 'unknown sampler "tea leaves"',
         "[1]": "config is [1]; it must be a JSON object",
+        '{"class_weights": "x"}': 'class_weights is "x"; it must be "balanced", an object {label: weight} or a list of',
+        '{"class_weights": "balanced", "loss": "mae"}': "class_weights are given, but the task is regression",
+        '{"loss": "cross"}': 'unknown loss "cross"',
+        '{"loss": {"name": "huber", "delta": -1}}': 'delta of loss "huber" is -1; it must be a finite number > 0',
+        '{"optimizer_arguments": [], "lr": 1}': "optimizer_arguments is []; it must be a JSON object",
+        '{"optimizer": "sgd", "optimizer_arguments": {"momentum": 2}}': 'momentum of optimizer "sgd" is 2; it must be',
+        '{"optimizer": "sgd", "momentum": "fast"}': 'momentum of optimizer "sgd" is "fast"; it must be',
+        '{"freeze": "conv1"}': 'freeze is "conv1"; it must be a list',
+        '{"epochs": "many"}': 'epochs is "many"; it must be a whole number',
+        '{"search": {"samples": null}}': "samples is null; it must be a whole number from 1 to 1000",
     }
     for config, text in wrong.items():
         found = message(failure(work, "SELECT delc.save_config('wrong', %s)", config))
         assert found.removeprefix("delc: ").startswith(text)
+
+
+def test_null_in_a_configuration_is_as_not_given(work: Connection) -> None:
+    nulls = '"optimizer_arguments": null, "lr": null, "epochs": null'
+    config = f'{{"optimizer": "sgd", "momentum": 0.9, "base_lr": 0.1, {nulls}}}'
+    work.execute("SELECT delc.save_config('c', %s)", [config])
+    plan = work.execute("SELECT detail FROM delc.dql('explain evaluate m from (select a limit 1) with config = \"c\"')")
+    assert ("1 trial to iteration 10, which is kept",) in plan.fetchall()
+
+
+NAMES = ("epochs", "batch_size", "lr", "optimizer", "optimizer_arguments", "schedule", "loss", "weight_decay",
+         "class_weights", "gradient_clip", "early_stopping", "seed", "device", "freeze", "dataset", "start", "search",
+         "momentum", "betas", "nesterov", "input_data", "solver")  # fmt: skip
+VALUES = ("0", "-1", "1.5", "1e400", "true", '"x"', '""', "[]", "[1]", '["x"]', "{}", '{"name": 1}',
+          '{"x": {"y": null}}', '{"layers": {"fc*": 1}}', '"{"', "[[[]]]")  # fmt: skip
+
+
+def refusal(work: Connection, config: str) -> psycopg.Error | None:
+    """The error with which a configuration, or a query with it, is refused."""
+    try:
+        with work.transaction():
+            work.execute("SELECT delc.save_config('c', %s)", [config])
+            work.execute("SELECT delc.dql('explain evaluate m from (select a limit 1) with config = \"c\"')")
+    except psycopg.Error as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_value_of_a_configuration_is_taken_or_refused_in_words(work: Connection, name: str) -> None:
+    refused = [error for value in VALUES if (error := refusal(work, f'{{"{name}": {value}}}')) is not None]
+    assert refused
+    for error in refused:
+        assert error.diag.message_primary is not None
+        assert "Error" not in error.diag.message_primary
+        assert str(error.sqlstate)[:2] in ("22", "42", "54")
 
 
 def test_literals_are_bound_and_never_run(work: Connection) -> None:

@@ -11,7 +11,8 @@ from delc.dql.problems import QueryError, problem, unknown_name
 from delc.dql.syntax import Literal
 from delc.server import queries
 from delc.server.errors import InvalidParameter, unknown
-from delc.training.arguments import integer, mapping, refuse
+from delc.training.arguments import choice, decode, integer, mapping, refuse
+from delc.training.losses import LOSSES, TASKS
 from delc.training.optimizers import OPTIMIZERS
 from delc.training.options import TrainingOptions
 
@@ -47,6 +48,9 @@ OTHER_NAMES = {
 """Names that are usual elsewhere."""
 
 STARTS = ("warm", "fresh")
+OPTION, ARGUMENT, DATASET = "option", "optimizer argument", "dataset"
+"""What a setting may be of: the training, its optimiser, or its rows."""
+
 LEARNING = "tpe"
 """The sampler whose values depend on the results of trials before."""
 
@@ -104,43 +108,78 @@ def load(name: Literal) -> Config:
         raise problem(name.place, error.message, hint=error.hint) from None
 
 
-def read(name: str, document: Any) -> Config:
-    """The configuration that a document holds. ``InvalidParameter`` for settings that are not known, or values that are
-    not allowed; options that depend on the task are checked when a trial begins.
+def setting_named(name: str) -> tuple[str, str] | None:
+    """What a setting is of (``OPTION``, ``ARGUMENT``, ``DATASET``), and the one name that it has among its names; None
+    for one that is not known. Configurations and ``vary`` name the same settings.
     """
-    given = mapping("config", document)
-    known = (*OPTIONS, "dataset", "start", "search", *OPTIMIZER_ARGUMENTS, *OTHER_NAMES)
+    known = OTHER_NAMES.get(name, name)
+    if known == DATASET:
+        return DATASET, known
+    if known in OPTIONS:
+        return OPTION, known
+    return (ARGUMENT, known) if known in OPTIMIZER_ARGUMENTS else None
+
+
+def read(name: str, document: Any) -> Config:
+    """The configuration that a document holds. ``InvalidParameter`` for settings that are not known or named twice, and
+    for values that are not allowed, of any task; what its task does not take is said of a trial. Null is as not given.
+    """
+    given = {key: value for key, value in mapping("config", document).items() if value is not None}
+    given_arguments = mapping("optimizer_arguments", given.get("optimizer_arguments", {}))
+    _refuse_repeated(given, given_arguments)
     options: dict[str, Any] = {}
-    arguments: dict[str, Any] = {}
     dataset, start, search = None, "warm", Search()
-    _refuse_repeated(given)
     for key, value in given.items():
-        setting = OTHER_NAMES.get(key, key)
-        if setting == "dataset":
-            dataset = _text("dataset", value)
-        elif setting == "start":
+        found = setting_named(key)
+        if key == "start":
             start = _choice("start", value, STARTS)
-        elif setting == "search":
+        elif key == "search":
             search = _search(value)
-        elif setting in OPTIONS:
-            options[setting] = value
-        elif setting in OPTIMIZER_ARGUMENTS:
-            arguments[setting] = value
-        else:
+        elif found is None:
+            known = (*OPTIONS, DATASET, "start", "search", *OPTIMIZER_ARGUMENTS, *OTHER_NAMES)
             raise unknown("setting", key, known, kind=InvalidParameter, where="of a configuration")
-    if arguments:
-        options["optimizer_arguments"] = {**options.get("optimizer_arguments", {}), **arguments}
-    independent = {key: value for key, value in options.items() if key not in ("loss", "class_weights")}
-    TrainingOptions.parse("regression", independent)
+        elif found[0] == DATASET:
+            dataset = _text(DATASET, value)
+        elif found[0] == ARGUMENT:
+            given_arguments[found[1]] = value
+        else:
+            options[found[1]] = value
+    if given_arguments:
+        options["optimizer_arguments"] = given_arguments
+    _check_options(options)
     return Config(name, dataset, start, options, search)
 
 
-def _refuse_repeated(given: Mapping[str, Any]) -> None:
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raises for options that no task takes."""
+    errors: dict[str, InvalidParameter] = {}
+    for task in TASKS:
+        try:
+            TrainingOptions.parse(task, options)
+        except InvalidParameter as error:
+            errors[task] = error
+        else:
+            return
+    fitting = [task for task in TASKS if _loss_name(options) in LOSSES[task]]
+    if "loss" in options and not fitting:
+        losses = {name: arguments for known in LOSSES.values() for name, arguments in known.items()}
+        choice("loss", options["loss"], losses)
+    raise errors[(*fitting, *TASKS)[0]]
+
+
+def _loss_name(options: Mapping[str, Any]) -> Any:
+    loss = decode("loss", options.get("loss"))
+    name = loss.get("name") if isinstance(loss, Mapping) else loss
+    return name if isinstance(name, str) else None
+
+
+def _refuse_repeated(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
     """Raises where two names set the same."""
-    named = mapping("optimizer_arguments", given.get("optimizer_arguments") or {})
-    seen = dict.fromkeys(named, "optimizer_arguments")
+    seen: dict[tuple[str, str], str] = dict.fromkeys(((ARGUMENT, name) for name in arguments), "optimizer_arguments")
     for key in given:
-        setting = OTHER_NAMES.get(key, key)
+        setting = setting_named(key)
+        if setting is None:
+            continue
         if setting in seen:
             raise InvalidParameter(f'"{seen[setting]}" and "{key}" set the same', hint="Leave one of them out.")
         seen[setting] = key

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from delc.dql.configs import LEARNING, Config
-from delc.dql.problems import TooLarge, problem
+from delc.dql.configs import ARGUMENT, DATASET, LEARNING, OPTION, Config
+from delc.dql.problems import TooLarge, WrongValue, problem
 from delc.dql.settings import LEARNING_RATE, Knob, knob
 from delc.dql.syntax import Dimension, Value
 
@@ -74,12 +74,14 @@ def space(dimensions: Sequence[Dimension], config: Config) -> Space:
     """The dimensions with their knobs; errors of the query where a setting is unknown or varies twice."""
     given: list[tuple[Knob, tuple[Value, ...]]] = []
     drawn: list[tuple[Knob, Scale]] = []
-    seen: set[str] = set()
+    seen: dict[tuple[str, str, str | None], str] = {}
     for dimension in dimensions:
         found = knob(dimension.setting)
-        if found.title in seen:
-            raise problem(found.place, f"config.{found.title} varies twice")
-        seen.add(found.title)
+        if found.key in seen:
+            earlier = seen[found.key]
+            same = "varies twice" if earlier == found.title else f"sets the same as config.{earlier}, which varies too"
+            raise problem(found.place, f"config.{found.title} {same}", hint="Leave one of them out.")
+        seen[found.key] = found.title
         if dimension.values is None:
             drawn.append((found, _scale(found, dimension.bounds, config)))
         else:
@@ -114,7 +116,7 @@ def with_drawn(
     values = dict(point)
     for each, scale in varied.drawn:
         values[each] = scale.at(shares[each], rate)
-        if each.sort == "option" and each.name == LEARNING_RATE:
+        if each.sort == OPTION and each.name == LEARNING_RATE:
             rate = float(values[each])
     return values
 
@@ -154,7 +156,7 @@ def _shares(config: Config, dimensions: int, grid: int, seed: int) -> list[list[
 
 def _learning_rate(point: Mapping[Knob, Value], config: Config) -> float:
     for each, value in point.items():
-        if each.sort == "option" and each.name == LEARNING_RATE and isinstance(value, int | float):
+        if each.sort == OPTION and each.name == LEARNING_RATE and isinstance(value, int | float):
             return float(value)
     return float(config.options.get(LEARNING_RATE, 0.001))
 
@@ -169,6 +171,8 @@ def _scale(found: Knob, bounds: tuple[float, float] | None, config: Config) -> S
                 hint=f"Give one: config.{found.title} auto(0.1, 0.9), or a list: config.{found.title} in [0.1, 0.5].",
             )
         return usual
+    if found.sort == DATASET:
+        raise problem(found.place, "a data set has a name, and is not drawn from a range", kind=WrongValue)
     low, high = bounds
     logarithmic = low > 0 and high / low >= 10
     whole = usual is not None and bool(usual.choices) and low == int(low) and high == int(high)
@@ -177,7 +181,7 @@ def _scale(found: Knob, bounds: tuple[float, float] | None, config: Config) -> S
 
 def _usual(found: Knob, config: Config) -> Scale | None:
     optimizer = config.options.get("optimizer", "adam")
-    if found.sort == "option":
+    if found.sort == OPTION:
         rates = Scale(0.003, 0.3, True) if optimizer in GENTLE else Scale(0.0001, 0.01, True)
         return {
             "learning_rate": rates,
@@ -187,7 +191,7 @@ def _usual(found: Knob, config: Config) -> Scale | None:
             "optimizer": Scale(choices=("sgd", "adam", "adamw", "rmsprop")),
             "schedule": Scale(choices=("constant", "linear", "cosine")),
         }.get(found.name)
-    if found.sort == "optimizer argument":
+    if found.sort == ARGUMENT:
         return {"momentum": Scale(0.8, 0.99), "alpha": Scale(0.9, 0.999), "nesterov": Scale(choices=(False, True))}.get(
             found.name
         )

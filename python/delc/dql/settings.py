@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from delc.dql.configs import OPTIMIZER_ARGUMENTS, OPTIONS, OTHER_NAMES, Config
+from delc.dql.configs import (
+    ARGUMENT,
+    DATASET,
+    OPTIMIZER_ARGUMENTS,
+    OPTION,
+    OPTIONS,
+    OTHER_NAMES,
+    Config,
+    setting_named,
+)
 from delc.dql.problems import Place, problem, unknown_name
 from delc.dql.selectors import Selector, read_selector
 from delc.dql.syntax import Setting, Value
@@ -18,8 +27,8 @@ LEARNING_RATE, WEIGHT_DECAY, FREEZE = "learning_rate", "weight_decay", "freeze"
 _LAYER_SETTINGS = {"lr": LEARNING_RATE, "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "freeze": FREEZE}
 _LAYER_ARGUMENTS = frozenset(argument.name for kind in KINDS.values() for argument in kind.arguments)
 
-_FIXED = ("epochs", "device")
-"""Settings that do not vary: the query says how long, and all trials share a machine."""
+_FIXED = ("epochs", "device", "optimizer_arguments", "freeze")
+"""Settings that do not vary: the query says how long, all trials share a machine, the others vary by parts."""
 
 
 class NoSuchLayer(InvalidParameter):
@@ -38,6 +47,11 @@ class Knob:
     name: str
     place: Place
     selector: Selector | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """What it sets, by whichever of its names."""
+        return self.sort, self.name, None if self.selector is None else self.selector.binding
 
 
 @dataclass(frozen=True)
@@ -60,20 +74,15 @@ def knob(setting: Setting) -> Knob:
     """What a setting of the query is; an error with the nearest name where there is none."""
     if setting.selector is not None:
         return _of_layers(setting)
-    name = OTHER_NAMES.get(setting.names[0], setting.names[0])
-    if name == "optimizer_arguments" and len(setting.names) == 2:
+    found = setting_named(setting.names[0])
+    if found == (OPTION, "optimizer_arguments") and len(setting.names) == 2:
         name = setting.names[1]
         if name not in OPTIMIZER_ARGUMENTS:
             raise unknown_name(setting.place, "argument of optimizers", name, OPTIMIZER_ARGUMENTS)
-        return Knob(str(setting), "optimizer argument", name, setting.place)
-    if len(setting.names) == 1:
-        if name == "dataset":
-            return Knob(str(setting), "dataset", name, setting.place)
-        if name in OPTIONS and name not in _FIXED and name not in ("optimizer_arguments", "freeze"):
-            return Knob(str(setting), "option", name, setting.place)
-        if name in OPTIMIZER_ARGUMENTS:
-            return Knob(str(setting), "optimizer argument", name, setting.place)
-    known = [each for each in (*OPTIONS, "dataset", *OPTIMIZER_ARGUMENTS, *OTHER_NAMES) if each not in _FIXED]
+        return Knob(str(setting), ARGUMENT, name, setting.place)
+    if found is not None and len(setting.names) == 1 and found[1] not in _FIXED:
+        return Knob(str(setting), *found, setting.place)
+    known = [each for each in (*OPTIONS, DATASET, *OPTIMIZER_ARGUMENTS, *OTHER_NAMES) if each not in _FIXED]
     raise unknown_name(setting.place, "setting", ".".join(setting.names), known)
 
 
@@ -83,11 +92,11 @@ def settings(config: Config, drawn: Mapping[Knob, Value], iterations: int, seed:
     options.setdefault("seed", seed)
     result = Settings(config.dataset, config.start, options, drawn={each.title: drawn[each] for each in drawn})
     for each, value in drawn.items():
-        if each.sort == "dataset":
+        if each.sort == DATASET:
             result = replace(result, dataset=str(value))
-        elif each.sort == "option":
+        elif each.sort == OPTION:
             result.options[each.name] = value
-        elif each.sort == "optimizer argument":
+        elif each.sort == ARGUMENT:
             arguments = dict(result.options.get("optimizer_arguments") or {})
             result.options["optimizer_arguments"] = {**arguments, each.name: value}
         else:

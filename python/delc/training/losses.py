@@ -46,7 +46,7 @@ def read_loss(task: str, value: Any) -> dict[str, Any]:
         value = next(iter(known))
     value = decode("loss", value)
     name = value.get("name") if isinstance(value, Mapping) else value
-    if name not in known and any(name in losses for losses in LOSSES.values()):
+    if isinstance(name, str) and name not in known and any(name in losses for losses in LOSSES.values()):
         raise InvalidParameter(f'loss "{name}" is not for {task}', detail=f"Losses for it: {', '.join(known)}.")
     return choice("loss", value, known)
 

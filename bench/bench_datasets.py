@@ -2,7 +2,8 @@
 
 A table of a million rows changes in one row of a hundred between versions. A commit is compared with what a user would
 do instead, a full copy of the table with its key index; reading the newest and the oldest of 50 versions, in no
-particular order, with a scan of the plain table. Both read every column.
+particular order, with a scan of the plain table. Both read every column. Two branches that each changed one row of a
+hundred are merged; once more after one of them has got a column with a default, so that it has other rows throughout.
 
     make bench BENCHMARKS=bench/bench_datasets.py
 """
@@ -14,7 +15,7 @@ import time
 from itertools import count
 
 from harness import machine
-from harness.measure import goals, interleaved
+from harness.measure import Timings, goals, interleaved
 from harness.server import connected, server
 from support.cluster import Connection
 
@@ -91,6 +92,26 @@ def prune(connection: Connection) -> float:
     return time.perf_counter() - started
 
 
+def merge(connection: Connection) -> None:
+    """Merges the branch, and forgets it."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("SELECT delc.merge_dataset('customers', 'customers@other')")
+
+
+def merging(connection: Connection, rounds: int) -> tuple[Timings, Timings]:
+    """Merges of branches with the same columns, and where one side has a further column."""
+    connection.execute("SELECT delc.branch_dataset('customers', 'other')")
+    changed = "'SELECT id, visits + 1 AS visits FROM customers WHERE mod(id, 100) = ' || %s"
+    correction = f"SELECT delc.correct_dataset(%s, {changed})".encode()
+    connection.execute(correction, ["customers", "7"])
+    connection.execute(correction, ["customers@other", "8"])
+    same = interleaved({"merge": lambda: merge(connection)}, rounds, warm_up=0)
+    connection.execute("ALTER TABLE customers ADD COLUMN level integer DEFAULT 1")
+    connection.execute("SELECT delc.commit_dataset('customers')")
+    wider = interleaved({"merge": lambda: merge(connection)}, rounds, warm_up=0)
+    return same, wider
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -137,6 +158,13 @@ def main() -> None:
             goal.at_most(f"{name}, in scans of the plain table", reading.ratio(name, "plain table"), 2)
         through = reading.ratio("dataset_rows", "table through a function")
         goal.at_most("dataset_rows, in reads of the plain table through a function", through, 2)
+        same, wider = merging(connection, min(3, chosen.rounds))
+        print("\nmerging branches that changed 1 % each, medians:")
+        same.print("merge")
+        wider.print("merge", "one side has a column more")
+        added_column = wider.median("merge") / same.median("merge")
+        goal.at_most("merge where one side has added a column, in merges with the same columns", added_column, 2)
+        connection.execute("SELECT delc.drop_dataset_ref('customers@other')")
         pruned = prune(connection) / copy(connection)
         goal.at_most("dropping all versions but the newest, in copies of the table with its key", pruned, 5)
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from support.cluster import Connection
-from support.datasets import add_customers, commit, create, keys, make_customers, message, query_text, read, value
+from support.datasets import add_customers, call, commit, create, keys, make_customers, message, query_text, read, value
 
 
 def stored_rows(db: Connection) -> int:
@@ -194,6 +194,69 @@ def test_a_unique_index_that_tells_more_apart_than_the_keys_type_is_not_trusted(
         commit(loose, "t")
     loose.execute("DELETE FROM t WHERE v = 2; UPDATE t SET v = v + 10")
     assert (commit(loose, "t")["rows"], sorted(read(loose, "t"))) == (2, [("a", 11), ("b", 13)])
+
+
+COLLATIONS = ['"C"', "de_DE", "strict", "loose"]
+
+
+@pytest.fixture
+def collations(loose: Connection) -> Connection:
+    loose.execute("CREATE COLLATION strict (provider = icu, locale = 'und'); CREATE COLLATION de_DE (LOCALE = 'C')")
+    return loose
+
+
+@pytest.mark.parametrize("before", COLLATIONS)
+@pytest.mark.parametrize("other_key", ["integer", "numeric"])
+def test_keys_are_told_apart_as_at_first_whatever_collation_their_column_gets(
+    collations: Connection, before: str, other_key: str
+) -> None:
+    """With a key of integers rows are matched by digests, with one of numerics by a join."""
+    collations.execute(
+        f"CREATE TABLE t (k text COLLATE {before}, n {other_key}, v integer, PRIMARY KEY (k, n));"
+        " INSERT INTO t VALUES ('a', 1, 1), ('b', 1, 2), ('B', 2, 3)".encode()
+    )
+    create(collations, "t", "t")
+    for number, after in enumerate(COLLATIONS, 2):
+        collations.execute(f"ALTER TABLE t ALTER k TYPE text COLLATE {after}".encode())
+        collations.execute("UPDATE t SET v = v + 10 WHERE k = 'b' AND n = 1")
+        assert (commit(collations, "t")["added"], sorted(read(collations, "t"))) == (
+            1, [("B", 2, 3), ("a", 1, 1), ("b", 1, 2 + 10 * (number - 1))]
+        )  # fmt: skip
+        changed = f"SELECT 'a'::text COLLATE {after} AS k, 1 AS n, {number} AS v"
+        assert call(collations, "correct_dataset", name="t", query=changed)["added"] == 1
+        collations.execute("SELECT delc.commit_dataset('t')")
+
+
+def test_keys_that_are_one_by_the_collation_of_the_data_set_are_refused(collations: Connection) -> None:
+    collations.execute("CREATE TABLE t (k text COLLATE loose PRIMARY KEY, v integer); INSERT INTO t VALUES ('a', 1)")
+    create(collations, "t", "t")
+    collations.execute("""ALTER TABLE t ALTER k TYPE text COLLATE "C"; INSERT INTO t VALUES ('A', 2)""")
+    with pytest.raises(psycopg.errors.DataException, match="not unique") as error:
+        commit(collations, "t")
+    assert "(A) is there 2 times. Column k is compared by public.loose." in message(error.value)
+
+
+def test_a_source_that_changes_the_data_set_itself_is_refused(db: Connection) -> None:
+    db.execute("CREATE TABLE t (k integer PRIMARY KEY, v integer); INSERT INTO t VALUES (1, 1)")
+    db.execute("CREATE FUNCTION rows() RETURNS SETOF t LANGUAGE sql AS 'SELECT * FROM t'")
+    create(db, "t", "SELECT * FROM rows()", key="k")
+    db.execute("""
+        UPDATE t SET v = 2;
+        CREATE OR REPLACE FUNCTION rows() RETURNS SETOF t LANGUAGE plpgsql AS $body$
+        BEGIN
+            PERFORM delc.append_dataset('t', 'SELECT max(k) + 1 AS k, 7 AS v FROM delc.dataset_rows(NULL::t, ''t'')');
+            RETURN QUERY SELECT * FROM t;
+        END $body$""")
+    told = 'data set "t" is changed by the query that a version of it is being made from'
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=told), db.transaction():
+        commit(db, "t")
+    for function in ("append_dataset", "correct_dataset"):
+        query = "SELECT k + 100 AS k, v FROM rows()" if function == "append_dataset" else "SELECT * FROM rows()"
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=told), db.transaction():
+            call(db, function, name="t", query=query)
+    assert read(db, "t") == [(1, 1)]
+    db.execute("CREATE OR REPLACE FUNCTION rows() RETURNS SETOF t LANGUAGE sql AS 'SELECT * FROM t'")
+    assert commit(db, "t")["dataset"] == "t@2"
 
 
 def test_keys_that_have_become_null_are_refused(db: Connection) -> None:

@@ -178,6 +178,24 @@ def test_rows_that_have_what_a_cast_gives_are_unchanged_though_others_have_not(s
     }  # fmt: skip
 
 
+def test_rows_that_the_other_side_added_are_cast_where_most_values_were(spots: Connection) -> None:
+    change(spots, "spots", "ALTER TABLE spots ALTER x TYPE text", "UPDATE spots SET x = 'ten' WHERE id = 1")
+    append(spots, "spots@b", "SELECT 5 AS id, 50 AS x, 'p5' AS place")
+    correct(spots, "spots@b", "SELECT 3 AS id", remove=True)
+    (row,) = merge(spots)
+    assert row["rows"] == 4
+    assert {key: row["x"] for key, row in rows(spots).items()} == {1: "ten", 2: "20", 4: "40", 5: "50"}
+
+
+def test_a_row_that_both_added_is_a_conflict_where_one_side_cast_most_values(spots: Connection) -> None:
+    change(
+        spots, "spots", "ALTER TABLE spots ALTER x TYPE text", "UPDATE spots SET x = 'ten' WHERE id = 1",
+        "INSERT INTO spots VALUES (5, '51', 'p5'), (6, '60', 'p6')",
+    )  # fmt: skip
+    append(spots, "spots@b", "SELECT i AS id, i * 10 AS x, 'p' || i AS place FROM generate_series(5, 6) AS i")
+    assert {"id": 5} in [row["key"] for row in merge(spots)]
+
+
 def test_a_notice_names_the_column_whose_values_are_no_casts(spots: Connection) -> None:
     change(spots, "spots", TEN_TIMES)
     correct(spots, "spots@b", "SELECT 2 AS id, 'seen' AS place")

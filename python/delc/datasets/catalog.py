@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from delc.datasets import store
 from delc.datasets.definition import Definition
 from delc.server import queries, rights
-from delc.server.errors import DuplicateObject, InsufficientPrivilege, UndefinedObject, unknown
+from delc.server.errors import DuplicateObject, InsufficientPrivilege, UndefinedObject, WrongState, unknown
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,33 @@ def reference_kind(dataset_id: int, name: str) -> str | None:
 
 
 def lock_dataset(name: str) -> Dataset:
-    """A data set, locked until the transaction ends; ``UndefinedObject`` with the nearest name when there is none."""
+    """A data set, locked until the transaction ends; ``UndefinedObject`` with the nearest name when there is none,
+    ``WrongState`` within a query that rows of the data set are taken from.
+    """
     with queries.as_owner():
         found = queries.row("SELECT * FROM delc.datasets WHERE name = $1 FOR UPDATE", name)
     if found is None:
         raise unknown_dataset(name)
+    if store.is_writable(found["id"]):
+        raise changed_within(name)
     return Dataset(found["id"], found["name"], found["owner"], found["last_number"], found)
+
+
+def require_unchanged(dataset: Dataset) -> None:
+    """An error where a version was made since ``lock_dataset``, which only the same session can have done."""
+    with queries.as_owner():
+        number = queries.value("SELECT last_number FROM delc.datasets WHERE id = $1", dataset.id)
+    if number != dataset.last_number:
+        raise changed_within(dataset.name)
+
+
+def changed_within(dataset: str) -> WrongState:
+    """The error for a query that changes the data set that its rows are to go into."""
+    return WrongState(
+        f'data set "{dataset}" is changed by the query that a version of it is being made from',
+        detail="A function that the query calls changes the data set.",
+        hint="Call that function before, in a statement of its own.",
+    )
 
 
 def touch(dataset_id: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from delc.datasets.columns import SourceColumn
+from delc.datasets.images import compared_key
 from delc.datasets.splits import unknown_split_error
 from delc.server import queries
 from delc.server.errors import InvalidData
@@ -61,9 +62,10 @@ def repeated_key_error(
     values = ", ".join(str(repeated[f"k{i}"]) for i in range(len(keys)))
     count, total = repeated["times"], repeated["keys"]
     others = f"; so are {total} keys in all" if total != 1 else ""
+    by = "".join(f" Column {column.name} is compared by {column.collation}." for column in keys if column.collation)
     return InvalidData(
         f'key ({names}) of data set "{dataset}" is not unique',
-        detail=f"({values}) is there {count} times{others}.",
+        detail=f"({values}) is there {count} times{others}.{by}",
         hint=_IN_QUERY if given else _IN_SOURCE,
     )
 
@@ -76,8 +78,10 @@ def _null_keys(rows: str, keys: Sequence[SourceColumn]) -> str:
 
 
 def _repeated_keys(rows: str, keys: Sequence[SourceColumn]) -> str:
-    grouped = ", ".join(f"r.{column.quoted}" for column in keys)
-    texts = ", ".join(f"r.{column.quoted}::pg_catalog.text AS k{i}" for i, column in enumerate(keys))
+    grouped = ", ".join(compared_key(column, "r") for column in keys)
+    texts = ", ".join(
+        f"pg_catalog.min(r.{column.quoted}::pg_catalog.text COLLATE \"C\") AS k{i}" for i, column in enumerate(keys)
+    )
     return (
         f"SELECT {texts}, pg_catalog.count(*) AS times, pg_catalog.count(*) OVER () AS keys FROM {rows}"
         f" GROUP BY {grouped} HAVING pg_catalog.count(*) > 1 LIMIT 1"

@@ -25,7 +25,7 @@ class SourceColumn:
 
     ``type`` names its type with schema and modifier, so that it means the same under any search path. ``base`` is the
     type without modifier. A domain is stored as the type under it. ``width`` is the bytes that a value takes, -1 where
-    that varies. ``collation`` is set where it is not that of the type.
+    that varies. ``collation`` is set where it is not that of the type; ``compared_by`` either way, if the type has one.
     """
 
     name: str
@@ -34,6 +34,7 @@ class SourceColumn:
     is_enum: bool
     width: int
     collation: str | None = None
+    compared_by: str | None = None
 
     @property
     def quoted(self) -> str:
@@ -115,7 +116,8 @@ def _types(type_ids: list[int]) -> dict[int, dict[str, Any]]:
 _TYPES = """
     SELECT type.oid::int8 AS type_id, format_type(type.oid, NULL) AS name, schema.nspname = 'pg_catalog' AS is_system,
            schema.nspname LIKE 'pg\\_temp\\_%' AS is_temporary, type.typtype = 'p' AS is_pseudo,
-           type.typtype = 'e' AS is_enum, type.typlen AS width, type.typcollation::int8 AS collation
+           type.typtype = 'e' AS is_enum, type.typlen AS width, type.typcollation::int8 AS collation,
+           NULLIF(type.typcollation, 0)::regcollation::text AS compared_by
     FROM pg_type AS type
     JOIN pg_namespace AS schema ON schema.oid = type.typnamespace
     WHERE type.oid = ANY ($1)
@@ -154,6 +156,7 @@ def _source_column(name: str, written: str, known: dict[str, Any], collation: st
         is_enum=known["is_enum"],
         width=known["width"],
         collation=collation,
+        compared_by=collation or known["compared_by"],
     )
 
 

@@ -32,8 +32,16 @@ def same(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def same_key(keys: Sequence[SourceColumn], left: str, right: str, schemas: Sequence[str]) -> str:
-    """SQL for whether two rows have the same key; ``schemas`` says where each type's operator = lies."""
+    """SQL for whether two rows have the same key, by the collations of ``keys``; ``schemas`` says where each type's
+    operator = lies.
+    """
     return " AND ".join(
-        f"{left}.{column.quoted} OPERATOR({schema}.=) {right}.{column.quoted}"
+        f"{compared_key(column, left)} OPERATOR({schema}.=) {right}.{column.quoted}"
         for column, schema in zip(keys, schemas, strict=True)
     )
+
+
+def compared_key(column: SourceColumn, alias: str) -> str:
+    """SQL for a key's value that is compared by the column's collation, whatever that of the row's own column is."""
+    collation = f" COLLATE {column.compared_by}" if column.compared_by else ""
+    return f"{alias}.{column.quoted}{collation}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delc.datasets.columns import MOST_COLUMNS, SourceColumn, describe_columns
+from delc.datasets.columns import MOST_COLUMNS, SourceColumn
 from delc.datasets.definition import Definition
 from delc.datasets.versions import DatasetVersion
 from delc.server import queries, settings
@@ -51,9 +51,8 @@ def can_match(latest: DatasetVersion, definition: Definition) -> bool:
     most_rows = settings.memory_limit_bytes() // MEMORY_SHARE // BYTES_PER_ROW
     if latest.rows > most_rows or len(definition.columns) > MOST_COLUMNS - _OWN_COLUMNS:
         return False
-    stored = describe_columns(latest.query(None, latest.key_columns))
-    keys = [*definition.keys, *stored]
-    return all(column.is_enum or column.base in EQUAL_IS_ALIKE for column in keys) and _are_deterministic(keys)
+    keys = definition.keys
+    return all(column.is_enum or column.base in EQUAL_IS_ALIKE for column in keys) and are_deterministic(keys)
 
 
 def matched_rows(latest: DatasetVersion, definition: Definition, *, has_split: bool) -> str:
@@ -84,7 +83,7 @@ def _positions(definition: Definition) -> str:
     return f"'{{{listed}}}'::pg_catalog.int4[]"
 
 
-def _are_deterministic(keys: Sequence[SourceColumn]) -> bool:
+def are_deterministic(keys: Sequence[SourceColumn]) -> bool:
     """Whether all collations of the columns tell texts apart that have different bytes. A database's own always do."""
     names = [column.collation for column in keys if column.collation is not None]
     if not names:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from delc.datasets import images, merge_casts
 from delc.datasets.columns import SourceColumn
-from delc.datasets.merge_base import Bases
+from delc.datasets.merge_base import Bases, is_gone
 from delc.datasets.merge_columns import Side, type_of
 from delc.datasets.merge_evolution import Evolution
 from delc.datasets.versions import DatasetVersion
@@ -29,6 +29,8 @@ class Cell:
     ``casts``: the types that it went through from that of the base to another one on a side; None where that was no
     cast. ``fills``: queries for what a side filled it with when it added it. ``trials``: where not all values came of a
     cast, but all that there were can be cast, the type to which; a row that has what the cast gives was not changed.
+    ``casts_mostly``: of those, the sides most of whose values are what the cast gives, so that it says what became of
+    the column: rows that the other side added are cast too.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Cell:
     fills: dict[Alias, str]
     has_no_cast: bool = False
     trials: dict[Alias, tuple[str, ...]] = field(default_factory=dict)
+    casts_mostly: frozenset[Alias] = frozenset()
 
     @property
     def quoted(self) -> str:
@@ -86,6 +89,7 @@ def cells_of(ours: Side, theirs: Side, bases: Bases, evolution: Evolution) -> li
         casts: dict[Alias, tuple[str, ...] | None] = {}
         trials: dict[Alias, tuple[str, ...]] = {}
         fills: dict[Alias, str] = {}
+        mostly: set[Alias] = set()
         for alias, side in sides.items():
             if name not in side.columns:
                 continue
@@ -99,10 +103,11 @@ def cells_of(ours: Side, theirs: Side, bases: Bases, evolution: Evolution) -> li
                 direct = (side.columns[name].type,)
                 if casts[alias] is None and _all_cast(before[name], direct, other, bases):
                     trials[alias] = direct
+                    mostly |= {alias} if evolution.is_mostly_cast(side.version, name, bases) else set()
         if name in before:
             columns["b"] = before[name]
         has_no_cast = None in casts.values() and not _has_cast(columns, casts)
-        found.append(Cell(len(found), name, columns, casts, fills, has_no_cast, trials))
+        found.append(Cell(len(found), name, columns, casts, fills, has_no_cast, trials, frozenset(mostly)))
     return found
 
 
@@ -165,7 +170,9 @@ def loses(cell: Cell) -> str | None:
     alias = cell.exposed
     if alias is None:
         return None
-    return f"({alias}.delc_row IS NOT NULL AND NOT {images.same([(cell.of(alias), cell.of('b'))])})"
+    other = _OTHER[alias]
+    is_cast = f" AND NOT ({is_gone('b')} AND {other}.delc_row IS NULL)" if other in cell.casts_mostly else ""
+    return f"({alias}.delc_row IS NOT NULL AND NOT {images.same([(cell.of(alias), cell.of('b'))])}{is_cast})"
 
 
 def loses_any(cells: Iterable[Cell]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from delc.datasets import merge_base, merge_cells
+from delc.datasets import merge_base, merge_cells, merge_keys
 from delc.datasets.columns import SourceColumn
 from delc.datasets.difference import same_key
 from delc.datasets.merge_base import Bases
@@ -62,9 +63,14 @@ def steps(merge: Merge, prefer: str | None, resolutions: str | None) -> str:
     of the rows, the side whose row it is by the rules (decided), and the side that wins (NULL: conflict).
     """
     keys = merge.keys
-    sides = (
-        f"delc_ours AS NOT MATERIALIZED ({_rows(merge, merge.ours, merge.theirs)}),"
-        f" delc_theirs AS NOT MATERIALIZED ({_rows(merge, merge.theirs, merge.ours)})"
+    touched = merge_keys.touched(merge.ours, merge.theirs, merge.bases, merge.cells, merge.shape, keys)
+    sides = f"delc_touched AS MATERIALIZED ({touched}), " if touched else ""
+    sides += ", ".join(
+        f"{name} AS {f'MATERIALIZED ({_touched(rows, keys)})' if touched else f'NOT MATERIALIZED ({rows})'}"
+        for name, rows in (
+            ("delc_ours", _rows(merge, merge.ours, merge.theirs)),
+            ("delc_theirs", _rows(merge, merge.theirs, merge.ours)),
+        )
     )
     key = ", ".join(f"COALESCE(o.{c.quoted}, t.{c.quoted}) AS {c.quoted}" for c in keys)
     keyed = (
@@ -91,6 +97,11 @@ def steps(merge: Merge, prefer: str | None, resolutions: str | None) -> str:
         f" {merge_base.steps(merge.bases, keys)},"
         f" delc_decided AS NOT MATERIALIZED ({decided}), delc_pair AS MATERIALIZED ({pairs})"
     )
+
+
+def _touched(rows: str, keys: Sequence[SourceColumn]) -> str:
+    found = f"SELECT FROM delc_touched AS k WHERE {same_key(keys, 'k', 'r')}"
+    return f"SELECT r.* FROM ({rows}) AS r WHERE EXISTS ({found})"
 
 
 def _rows(merge: Merge, side: Side, other: Side) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from delc.datasets import images, merge_casts, names, versions
 from delc.datasets.columns import SourceColumn
 from delc.datasets.difference import same_key
+from delc.datasets.merge_base import Bases
 from delc.datasets.merge_columns import side_of, type_of
 from delc.datasets.row_search import Member
 from delc.datasets.versions import DatasetVersion
@@ -45,6 +46,24 @@ class Evolution:
         if not all(self._is_cast(parent, child, name) for parent, child in steps):
             return None
         return tuple(str(type_of(child, name)) for _, child in reversed(steps))
+
+    def is_mostly_cast(self, side: DatasetVersion, name: str, bases: Bases) -> bool:
+        """Whether more than half of the values that a side has where the last common version had one too are what a
+        cast of these gives. The cast is known to be possible for all of them.
+        """
+        if len(bases.last) != 1:
+            return False
+        interrupts.check()
+        base, column = bases.sides[bases.last[0]].version, queries.quote_identifier(name)
+        cast = merge_casts.through(f"p.{column}", [str(type_of(side, name))])
+        found: bool = queries.value(
+            f"SELECT 2 * pg_catalog.count(*) FILTER (WHERE {images.same([(cast, f'c.{column}')])})"
+            " OPERATOR(pg_catalog.>) pg_catalog.count(*)"
+            f" FROM ({base.rows_query([*base.key_columns, name], ())}) AS p"
+            f" JOIN ({side.rows_query([*side.key_columns, name], ())}) AS c ON {same_key(self.keys, 'p', 'c')}"
+            f" WHERE pg_catalog.num_nonnulls(p.{column}) OPERATOR(pg_catalog.=) 1"
+        )
+        return found
 
     def fill(self, side: DatasetVersion, name: str) -> str | None:
         """SQL for the value that all rows had when a side added a column; None where they had different ones, or

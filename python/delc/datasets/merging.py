@@ -49,6 +49,7 @@ def merge(
         if choices:
             _require_conflicts(found, decided, choices)
         conflicts = queries.rows(f"WITH {decided} {_conflicts(found)}")
+        catalog.require_unchanged(into.dataset)
         if conflicts:
             _tell(found, decided, len(conflicts))
             return [_row(None, None) | c for c in conflicts]

@@ -111,8 +111,8 @@ def primary_key(source: Source) -> list[str]:
 
 
 def is_unique(source: Source, columns: Sequence[str]) -> bool:
-    """Whether an index of the relation keeps these columns, or some of them, unique and not NULL, by the equality that
-    keys are told apart by: that of the column's type and collation.
+    """Whether an index of the relation keeps these columns, or some of them, unique and not NULL, by the equality of
+    the column's type and collation.
     """
     if source.relation is None:
         return False

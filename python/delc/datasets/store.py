@@ -19,6 +19,7 @@ from delc.datasets.layout import part_name, removed_name
 from delc.server import queries, rights
 
 _STORE_OWNER = "delc_store"
+_being_written: list[int] = []
 _BOOKKEEPING = {
     "delc_row": ("bigint", "Number of the row, in the shuffled order in which versions are read."),
     "delc_version": ("integer", "Number of the version that added the row."),
@@ -63,6 +64,7 @@ def writable(dataset_id: int) -> Iterator[None]:
     caller = queries.quote_identifier(rights.caller())
     tables = ", ".join(_tables(dataset_id))
     before = _delc.open_store()
+    _being_written.append(dataset_id)
     try:
         with queries.as_owner():
             queries.execute(f"GRANT INSERT ON {tables} TO {caller}")
@@ -70,7 +72,13 @@ def writable(dataset_id: int) -> Iterator[None]:
         with queries.as_owner():
             queries.execute(f"REVOKE INSERT ON {tables} FROM {caller}")
     finally:
+        _being_written.remove(dataset_id)
         _delc.close_store(before)
+
+
+def is_writable(dataset_id: int) -> bool:
+    """Whether a statement of the session is within ``writable()`` of the data set."""
+    return dataset_id in _being_written
 
 
 def insert(statement: str) -> list[dict[str, Any]]:

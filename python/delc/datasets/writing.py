@@ -11,6 +11,7 @@ from delc.datasets.columns import SourceColumn, describe_columns
 from delc.datasets.create import result_row
 from delc.datasets.definition import Definition
 from delc.datasets.difference import Change
+from delc.datasets.matching import are_deterministic
 from delc.datasets.source import Source
 from delc.datasets.versions import DatasetVersion
 from delc.log.runs import Run
@@ -103,18 +104,24 @@ def define_fields(
     *,
     keys_are_sure: bool,
 ) -> Definition:
-    """The data set of ``latest`` as its row of ``delc.datasets`` (``fields``) defines it."""
+    """The data set of ``latest`` as its row of ``delc.datasets`` (``fields``) defines it. Keys are told apart by the
+    collations that the data set began with.
+    """
     targets = tuple(described[name] for name in latest.target_columns)
+    keys = tuple(describe_columns(latest.query(None, latest.key_columns))) if latest.key_columns else ()
+    same_equality = all(key.compared_by == described[key.name].compared_by for key in keys) or are_deterministic(
+        [*keys, *(described[key.name] for key in keys)]
+    )
     return Definition(
         source=source,
         columns=tuple(described[name] for name in order),
-        keys=tuple(described[name] for name in latest.key_columns),
+        keys=keys,
         targets=targets,
         split_column=described[latest.split_column] if latest.split_column else None,
         stratum=targets[0] if fields["stratified"] else None,
         shares=splits.Shares(fields["validation_fraction"], fields["test_fraction"]),
         seed=fields["split_seed"],
-        keys_are_sure=keys_are_sure,
+        keys_are_sure=keys_are_sure and same_equality,
     )
 
 
@@ -127,6 +134,7 @@ def write(
     where nothing differs.
     """
     latest, shaped = target.latest, shape or target.latest
+    catalog.require_unchanged(target.dataset)
     run.add_input(dataset_version_id=latest.id)
     progress.report("comparing rows")
     with store.writable(latest.dataset_id), store.bulk_settings():

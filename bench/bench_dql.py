@@ -24,6 +24,16 @@ GOAL_MS = 100.0
 
 CATALOG = """
     SELECT setseed(0.42);
+    -- Blocks of convolution, activation and, at places that differ, a pool; then fully connected layers.
+    CREATE TEMPORARY TABLE built AS
+    SELECT version, block, part,
+           row_number() OVER (PARTITION BY version ORDER BY block, part) AS position,
+           CASE part WHEN 1 THEN 'conv' WHEN 2 THEN 'relu' ELSE 'pool' END || block AS name,
+           CASE part WHEN 1 THEN 'conv2d' WHEN 2 THEN 'relu'
+                     ELSE CASE WHEN (version + block) %% 3 = 0 THEN 'avg_pool2d' ELSE 'max_pool2d' END END AS kind
+    FROM generate_series(1, %(versions)s) AS version,
+         LATERAL generate_series(1, 10 + version %% 37) AS block, generate_series(1, 3) AS part
+    WHERE NOT (part = 2 AND (version + block) %% 4 = 0) AND NOT (part = 3 AND (version * 7 + block) %% 5 > 1);
     INSERT INTO delc.models (id, name, owner, last_number, created_at)
     SELECT i, (ARRAY['alexnet', 'vgg', 'resnet', 'lenet', 'inception'])[1 + i %% 5] || '_' || i, 'postgres', 10,
            timestamptz '2015-01-01' + i * interval '1 day'
@@ -32,13 +42,13 @@ CATALOG = """
     SELECT i, 'train', 'm', '{}', 'postgres', 'succeeded', timestamptz '2015-01-01' + i * interval '1 hour',
            timestamptz '2015-01-01' + i * interval '1 hour', '{}'
     FROM generate_series(1, %(versions)s) AS i;
-    INSERT INTO delc.model_versions (id, model_id, number, run_id, task, network, features, target, options, parameters,
-                                     created_by, created_at)
+    INSERT INTO delc.model_versions (id, model_id, number, run_id, task, network, features, target, options, layers,
+                                     parameters, created_by, created_at)
     SELECT i, 1 + (i - 1) / 10, 1 + (i - 1) %% 10, i, 'classification', '{}', '{}', '{}',
            jsonb_build_object('learning_rate', (ARRAY[0.1, 0.01, 0.001])[1 + i %% 3], 'batch_size', 16 * (1 + i %% 4),
                               'optimizer', (ARRAY['sgd', 'adam'])[1 + i %% 2]),
-           1000 * (i %% 977), 'postgres', timestamptz '2015-01-01' + i * interval '1 hour'
-    FROM generate_series(1, %(versions)s) AS i;
+           sizes.layers, 1000 * (i %% 977), 'postgres', timestamptz '2015-01-01' + i * interval '1 hour'
+    FROM (SELECT version AS i, count(*) AS layers FROM built GROUP BY version ORDER BY version) AS sizes;
     INSERT INTO delc.model_version_parents (base, derived, relation)
     SELECT i - 1, i, 'warm start' FROM generate_series(2, %(versions)s) AS i WHERE (i - 1) %% 10 <> 0;
     INSERT INTO delc.model_aliases (model_id, alias, version_id, set_by)
@@ -50,16 +60,6 @@ CATALOG = """
            (ARRAY['train', 'validation', 'validation', NULL])[place], epoch,
            CASE place WHEN 3 THEN 1 - random() * 0.5 / epoch ELSE random() END
     FROM generate_series(1, %(versions)s) AS i, generate_series(1, 5) AS epoch, generate_series(1, 4) AS place;
-    -- Blocks of convolution, activation and, at places that differ, a pool; then fully connected layers.
-    CREATE TEMPORARY TABLE built AS
-    SELECT version, block, part,
-           row_number() OVER (PARTITION BY version ORDER BY block, part) AS position,
-           CASE part WHEN 1 THEN 'conv' WHEN 2 THEN 'relu' ELSE 'pool' END || block AS name,
-           CASE part WHEN 1 THEN 'conv2d' WHEN 2 THEN 'relu'
-                     ELSE CASE WHEN (version + block) %% 3 = 0 THEN 'avg_pool2d' ELSE 'max_pool2d' END END AS kind
-    FROM generate_series(1, %(versions)s) AS version,
-         LATERAL generate_series(1, 10 + version %% 37) AS block, generate_series(1, 3) AS part
-    WHERE NOT (part = 2 AND (version + block) %% 4 = 0) AND NOT (part = 3 AND (version * 7 + block) %% 5 > 1);
     INSERT INTO delc.layers (version_id, position, name, kind, arguments, output_shape, parameters)
     SELECT version, position, name, kind,
            CASE part WHEN 1 THEN jsonb_build_object('kernel_size', 1 + 2 * (version %% 4), 'out_channels', 8 * block,
@@ -74,6 +74,8 @@ CATALOG = """
 SELECTS = {
     "query 1": """select m1 where m1.name like " alexnet_%" and m1.creation_time > " 2015-11-22" and
                   m1[" conv[1,3,5]" ].next has POOL(" MAX" )""",
+    "any kernel size": 'select m where m["conv*"].kernel_size = 3',
+    "any metric": "select m where m.accuracy > 0.97",
     "kernel size": 'select m where m["conv*"].kernel_size = 3 and m.name like "vgg%" limit 100',
     "metric": "select m where m.accuracy > 0.995 order by m.accuracy desc limit 20",
     "metric and graph": 'select m where m.accuracy > 0.97 and m["conv1"].next has POOL("AVG") order by m.loss limit 20',
@@ -86,6 +88,9 @@ SELECTS = {
     "join": """select a, b where a.name = b.name and a.accuracy > b.accuracy and b.parent.id = a.id
                and a.name like "inception_1%" limit 50""",
     "many walks": "select m where " + " and ".join(f'm["conv{1 + i}"].next has POOL("MAX")' for i in range(8)),
+    "no join": "select a, b, c, d, e limit 100",
+    "two metrics": "select a, b, c where a.accuracy > b.accuracy and b.loss < c.loss limit 20",
+    "first layer": 'select m where m.input = "conv1" and m.layers > 90 limit 20',
     "nested": 'select m from (select x where x.name like "lenet%") where m["conv3"].prev has POOL limit 50',
 }
 

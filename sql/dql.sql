@@ -45,9 +45,10 @@ COMMENT ON COLUMN delc.trials.iterations IS 'How many iterations (epochs) it was
 COMMENT ON COLUMN delc.trials.model_version_id IS 'The version that was kept (delc.model_versions.id), also after it has been dropped; NULL where none was.';
 CREATE INDEX trials_model_version ON delc.trials (model_version_id) WHERE model_version_id IS NOT NULL;
 
--- What searches go by: the layers that read a layer, those of a kind within a version, versions by time, a metric of a run by epoch.
+-- What searches go by: the layers that read a layer, layers by name and by argument, versions by time, a metric of a run by epoch.
 CREATE INDEX layer_edges_from ON delc.layer_edges (version_id, from_layer, to_layer);
 CREATE INDEX layers_name ON delc.layers (name pg_catalog.text_pattern_ops, version_id);
+CREATE INDEX layers_arguments ON delc.layers USING gin (arguments pg_catalog.jsonb_path_ops);
 CREATE INDEX models_name_pattern ON delc.models (name pg_catalog.text_pattern_ops);
 CREATE INDEX model_versions_created ON delc.model_versions (created_at);
 CREATE INDEX metrics_epoch ON delc.metrics (metric, run_id, epoch);
@@ -58,6 +59,8 @@ RETURNS TABLE (number integer, variable text, model text, state text, source tex
 LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
 SET jit = off
+-- A query that is asked again is planned again: by its values, not for any values.
+SET plan_cache_mode = force_custom_plan
 AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("dql.dql", query, dry_run, seed)

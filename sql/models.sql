@@ -23,6 +23,7 @@ CREATE TABLE delc.model_versions (
     features jsonb NOT NULL,
     target jsonb NOT NULL,
     options jsonb NOT NULL,
+    layers integer NOT NULL,
     parameters bigint NOT NULL,
     message text,
     created_by text NOT NULL,
@@ -38,6 +39,7 @@ COMMENT ON COLUMN delc.model_versions.network IS 'The network with all sizes fil
 COMMENT ON COLUMN delc.model_versions.features IS 'How columns become the network''s inputs, with what was fitted on the training rows: means, scales, vocabularies.';
 COMMENT ON COLUMN delc.model_versions.target IS 'What the outputs mean: the label map, or the scale of numbers.';
 COMMENT ON COLUMN delc.model_versions.options IS 'Hyper-parameters of the training.';
+COMMENT ON COLUMN delc.model_versions.layers IS 'How many layers the network has.';
 COMMENT ON COLUMN delc.model_versions.parameters IS 'How many learnable numbers the network has.';
 CREATE INDEX model_versions_dataset_version ON delc.model_versions (dataset_version_id);
 CREATE INDEX model_versions_run ON delc.model_versions (run_id);

@@ -194,6 +194,14 @@ def test_more_rows_than_anybody_reads_are_refused(work: Connection) -> None:
     assert said(work, "select a, b, c, d, e, f").startswith("more than 100000 rows match, at line 1, column 8")
 
 
+def test_more_joined_rows_than_anybody_orders_are_refused(work: Connection) -> None:
+    work.execute("SELECT count(delc.copy_model('alexnet_1', 'copy_' || i)) FROM generate_series(1, 120) AS i")
+    joined = "select a, b, c where a.id < b.id or b.id < c.id"
+    query = f"{joined} order by a.parameters limit 1"
+    assert said(work, query).startswith("more than 1000000 rows match, of which the first are asked for, at line 1")
+    assert len(work.execute("SELECT delc.dql(%s)", [f"{joined} limit 1"]).fetchall()) == 3
+
+
 def test_stored_queries_that_name_one_another_are_refused(work: Connection) -> None:
     work.execute("SELECT delc.save_query('chicken', 'select m from \"egg\"')")
     work.execute("SELECT delc.save_query('egg', 'select m from \"chicken\"')")

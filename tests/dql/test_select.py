@@ -60,6 +60,8 @@ ALL = ["alexnet -avgv1", "alexnet -origin1", "alexnet-origin1", "alexnet_1", "al
         ('m.input = "conv1" and m.output = "fc8"', ALL),
         ("m[\"*\"] has BATCH_NORM or m['relu2'].name = 'relu2' and not (m.layers > 12)",
          ["alexnet -avgv1", "alexnet -origin1", "alexnet-origin1", "alexnet_1", "alexnet_3"]),
+        ('m["conv*"].padding in (0, 1) and m["fc6"].bias = true and not m["fc6"].bias = false', ALL),
+        ('m["conv1"] has CONV(kernel_size = 3, padding = 1) and not m["*"] has POOL(kernel_size = [3, 3])', ALL),
         # Two attributes against each other
         ('m["fc6"].out_features = m["fc7"].out_features', ALL),
         ('m["conv1"].in_channels > m["conv2"].in_channels', []),
@@ -82,6 +84,48 @@ def test_variables_are_joined(ask: Ask) -> None:
         (1, "a", "alexnet -origin1@1"),
         (1, "b", "alexnet-origin1@1"),
     ]
+
+
+def test_a_limit_takes_the_first_of_variables_that_nothing_joins(ask: Ask) -> None:
+    rows = ask('select a, b, c where b.name like "alexnet\\_%" order by c.name desc limit 5')
+    found = [tuple(row["model"].removesuffix("@1") for row in rows[place : place + 3]) for place in range(0, 15, 3)]
+    assert found == [
+        ("alexnet -avgv1", "alexnet_1", "alexnet_3"),
+        ("alexnet -avgv1", "alexnet_2", "alexnet_3"),
+        ("alexnet -avgv1", "alexnet_3", "alexnet_3"),
+        ("alexnet -origin1", "alexnet_1", "alexnet_3"),
+        ("alexnet -origin1", "alexnet_2", "alexnet_3"),
+    ]
+
+
+def test_all_rows_of_a_product_come_in_order(ask: Ask) -> None:
+    rows = ask('select b, a from a, b where a.name like "alexnet\\_%" and b.name like "%origin%"')
+    named = [(row["variable"], row["model"].removesuffix("@1")) for row in rows]
+    firsts, seconds = ("alexnet -origin1", "alexnet-origin1"), ("alexnet_1", "alexnet_2", "alexnet_3")
+    expected = [(b, a) for b in firsts for a in seconds]
+    assert named == [pair for b, a in expected for pair in (("b", b), ("a", a))]
+
+
+def test_products_and_joins_with_a_limit_end_early(work: Connection) -> None:
+    work.execute("SELECT count(delc.copy_model('alexnet_1', 'copy_' || i)) FROM generate_series(1, 60) AS i")
+    work.execute("SET LOCAL statement_timeout = '20s'")  # of 66 versions six variables make 82 billion rows
+    for condition in ("", "where a.id <> b.id and b.id <> c.id and c.id <> d.id and d.id <> e.id and e.id <> f.id"):
+        query = f"select a, b, c, d, e, f {condition} limit 10"
+        assert len(work.execute("SELECT delc.dql(%s)", [query]).fetchall()) == 60
+    assert work.execute("SELECT delc.dql('select a, b, c, d, e, f where a.layers > 99 limit 9')").fetchall() == []
+    found = work.execute("SELECT delc.dql('select a from a, b, c, d, e, f where f.layers > b.layers limit 1')")
+    assert len(found.fetchall()) == 1
+
+
+def test_the_first_of_joined_variables_in_an_order(ask: Ask) -> None:
+    rows = ask("select a, b where a.parameters < b.parameters order by a.parameters desc, b.name desc limit 2")
+    models = [row["model"].removesuffix("@1") for row in rows]
+    assert models == ["alexnet -avgv1", "alexnet_3", "alexnet_2", "alexnet_3"]
+
+
+def test_a_query_is_planned_anew_whenever_it_is_asked(work: Connection) -> None:
+    settings = "SELECT proconfig FROM pg_proc WHERE oid = 'delc.dql'::regproc"
+    assert work.execute(settings).fetchall() == [(["jit=off", "plan_cache_mode=force_custom_plan"],)]
 
 
 def test_variables_that_are_not_selected_only_have_to_exist(found: Found) -> None:

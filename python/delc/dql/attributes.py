@@ -24,7 +24,7 @@ class Term:
     """Something that can be compared: SQL and the type of its values (text, number, time, boolean, json).
 
     ``wrap`` makes a condition on it one on the model, where there may be several values: it holds when it holds for one
-    of them.
+    of them. ``document``: an indexed JSON object and the key in it whose value this is.
     """
 
     sql: str
@@ -32,14 +32,30 @@ class Term:
     wrap: Wrap = _as_it_is
     title: str = ""
     metric: str | None = None
+    document: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """The aliases of a model's version and of its line (``delc.models``) in a statement."""
+    """The aliases of a model's version and of its line (``delc.models``) in a statement.
+
+    ``measured``: its metrics that the statement asks for, each with the alias of a table that has it; None where every
+    mention looks it up by itself.
+    """
 
     version: str
     line: str
+    measured: dict[str, str] | None = None
+
+    def tables(self, bindings: Bindings) -> str:
+        """What follows FROM; to be asked for when all conditions are known."""
+        version, line = self.version, self.line
+        tables = f"delc.model_versions AS {version} JOIN delc.models AS {line} ON {line}.id = {version}.model_id"
+        for metric, alias in (self.measured or {}).items():
+            # OFFSET keeps the query apart: it runs once for a version, however many mention its value.
+            value = _looked_up(metric, self, bindings)
+            tables += f" CROSS JOIN LATERAL (SELECT {value} AS value OFFSET 0) AS {alias}"
+        return tables
 
 
 _PLAIN = {
@@ -56,7 +72,7 @@ _PLAIN = {
     "message": ("{version}.message", "text"),
     "parameters": ("{version}.parameters", "number"),
     "run_id": ("{version}.run_id", "number"),
-    "layers": ("(SELECT count(*) FROM delc.layers AS l WHERE l.version_id = {version}.id)", "number"),
+    "layers": ("{version}.layers", "number"),
     "snapshots": ("(SELECT count(*) FROM delc.snapshots AS s WHERE s.version_id = {version}.id)", "number"),
     "latest": (
         "(NOT EXISTS (SELECT FROM delc.model_versions AS o"
@@ -83,6 +99,8 @@ _SEVERAL = {
     ),
 }
 """Attributes with any number of values: the value, where it lies, and which are the model's."""
+
+_ENDS = ("input", "output")
 
 _PLURALS = {"tags": "tag", "aliases": "alias", "files": "file"}
 
@@ -131,6 +149,14 @@ def attribute_term(attribute: Attribute, model: Model, bindings: Bindings) -> Te
 
 def metric_sql(metric: str, model: Model, bindings: Bindings) -> str:
     """The value of a metric, as ``delc.metric_of`` says it."""
+    if model.measured is None:
+        return _looked_up(metric, model, bindings)
+    if metric not in model.measured:
+        model.measured[metric] = bindings.alias("x")
+    return f"{model.measured[metric]}.value"
+
+
+def _looked_up(metric: str, model: Model, bindings: Bindings) -> str:
     bound = bindings.bind(metric, "text")
     pieces = [piece.format(version=model.version, metric=bound) for piece in (EVALUATED, TRAINED)]
     return f"coalesce({pieces[0]}, {pieces[1]})"
@@ -161,7 +187,14 @@ def _single(attribute: Attribute, name: str, model: Model, bindings: Bindings) -
     if several in _SEVERAL:
         value, table, condition = _SEVERAL[several]
         where = condition.format(**places)
-        return Term(value, "text", lambda held: f"EXISTS (SELECT FROM {table} WHERE {where} AND {held})", title=several)
+        # Which layers are first or last, no statistics tell; OFFSET has it looked up version by version.
+        fence = " OFFSET 0" if several in _ENDS else ""
+        return Term(
+            value,
+            "text",
+            lambda held: f"EXISTS (SELECT FROM {table} WHERE {where} AND {held}{fence})",
+            title=several,
+        )
     if _OPTION_NAMES.get(lower, lower) in OPTIONS and lower != "loss":
         return _option(attribute, lower, model, bindings)
     return _metric(attribute, name, model, bindings)
@@ -236,7 +269,7 @@ def _of_relative(attribute: Attribute, which: str, names: list[str], model: Mode
         inner = Term(f"{edge}.relation", "text", title="relation")
     else:
         inner = _term(attribute, names or ["title"], relative, bindings)
-    tables = f"delc.model_versions AS {version} JOIN delc.models AS {line} ON {line}.id = {version}.model_id"
+    tables = relative.tables(bindings)
 
     def nearest(held: str) -> str:
         return (

@@ -200,11 +200,12 @@ def _has(predicate: Has, scope: Scope) -> str:
     walk = _walk(predicate.node, scope)
     if predicate.template is None:
         return walk.exists()
-    return walk.exists(*_template_conditions(read_template(predicate.template), walk.layer, scope))
+    return walk.exists(*_template_conditions(read_template(predicate.template), walk, scope))
 
 
-def _template_conditions(wanted: Wanted, layer: str, scope: Scope) -> list[str]:
+def _template_conditions(wanted: Wanted, walk: _Walk, scope: Scope) -> list[str]:
     conditions = []
+    layer = walk.layer
     if len(wanted.kinds) < len(KINDS):
         conditions.append(f"{layer}.kind = ANY ({scope.bind(list(wanted.kinds), 'text[]')})")
     if wanted.name is not None:
@@ -215,14 +216,23 @@ def _template_conditions(wanted: Wanted, layer: str, scope: Scope) -> list[str]:
                 hint='Write a pattern, such as "relu*".',
             )
         conditions.append(select_layers(read_selector(wanted.name, wanted.template.place), layer, scope))
-    conditions += [_argument_condition(argument, layer, scope) for argument in wanted.arguments]
+    conditions += [_argument_condition(argument, walk, scope) for argument in wanted.arguments]
     return conditions
 
 
-def _argument_condition(argument: Argument, layer: str, scope: Scope) -> str:
-    value = f"({layer}.arguments -> {scope.bind(argument.name, 'text')})"
+def _argument_condition(argument: Argument, walk: _Walk, scope: Scope) -> str:
+    assert argument.name is not None
+    found = _layer_argument(argument.name, walk, scope)
     given = list(argument.values) if argument.is_list else argument.values[0]
-    return _json_compared(value, argument.comparison, given, argument.place, scope)
+    return _json_compared(found, argument.comparison, given, argument.place, scope)
+
+
+def _layer_argument(name: str, walk: _Walk, scope: Scope) -> Term:
+    """An argument of a walk's layer. Those that are looked for are found by index; one that is at hand is not."""
+    arguments = f"{walk.layer}.arguments"
+    document = (arguments, name) if walk.tables else None
+    sql = f"({arguments} -> {scope.bind(name, 'text')})"
+    return Term(sql, "json", lambda held: walk.exists(held), title=name, document=document)
 
 
 def _node_attribute(operand: NodeAttribute, scope: Scope) -> Term:
@@ -233,8 +243,7 @@ def _node_attribute(operand: NodeAttribute, scope: Scope) -> Term:
         return Term(sql.format(layer=walk.layer), type_name, lambda held: walk.exists(held), title=name)
     if name not in _ARGUMENTS:
         raise unknown_name(operand.name_place, "attribute of layers", operand.name, [*_NODE_PLAIN, *_ARGUMENTS])
-    sql = f"({walk.layer}.arguments -> {scope.bind(name, 'text')})"
-    return Term(sql, "json", lambda held: walk.exists(held), title=name)
+    return _layer_argument(name, walk, scope)
 
 
 def _comparison(predicate: Comparison, scope: Scope) -> str:
@@ -279,7 +288,7 @@ def _like(found: Term, right: Operand, scope: Scope, place: Place) -> str:
 def _compared(left: Term, operator: str, right: str | tuple[Value, Place, Scope]) -> str:
     if isinstance(right, tuple):
         value, place, scope = right
-        return _json_compared(left.sql, operator, value, place, scope)
+        return _json_compared(left, operator, value, place, scope)
     return f"({left.sql} {operator} {right})"
 
 
@@ -306,10 +315,17 @@ def _literal_for(left: Term, literal: Literal, scope: Scope, place: Place) -> st
     )
 
 
-def _json_compared(sql: str, operator: str, value: Value | Sequence[Value], place: Place, scope: Scope) -> str:
+def _json_compared(left: Term, operator: str, value: Value | Sequence[Value], place: Place, scope: Scope) -> str:
     """A value of an argument or option, which is JSON, compared; sizes per dimension that are all equal are one
     number.
     """
+    sql = left.sql
+    if operator == "=" and left.document is not None:
+        arguments, name = left.document
+        contains = f"{arguments} @> {scope.bind(json.dumps({name: value}), 'jsonb')}"
+        if isinstance(value, bool | str | int | float):
+            return f"({contains})"
+        return f"({contains} AND {sql} = {scope.bind(json.dumps(value), 'jsonb')})"
     if operator in ("=", "<>"):
         return f"({sql} {operator} {scope.bind(json.dumps(value), 'jsonb')})"
     if isinstance(value, bool | str) or not isinstance(value, int | float):

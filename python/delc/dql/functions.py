@@ -10,12 +10,13 @@ from delc.dql.parser import parse
 from delc.server.errors import InvalidParameter
 
 
-def dql(query: str | None, dry_run: bool | None, seed: int | None) -> list[dict[str, Any]]:
-    """Runs a query, or says what it would do."""
+def dql(query: str | None, dry_run: bool | None, seed: int | None) -> list[tuple[Any, ...]]:
+    """Runs a query, or says what it would do. Its rows have the columns of ``rows.COLUMNS``."""
     statement = parse(query)
     if seed is None or not 0 <= seed < 2**63:
         raise InvalidParameter(f"seed is {'NULL' if seed is None else seed}; it must be a whole number of at least 0")
-    return execute(statement, seed, bool(dry_run))
+    found = execute(statement, seed, bool(dry_run))
+    return [tuple(row.values()) for row in found]
 
 
 def save_query(name: str | None, query: str | None) -> str:

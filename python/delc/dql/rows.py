@@ -9,7 +9,7 @@ from delc.dql.selecting import Found, describe
 
 Row = dict[str, Any]
 
-_COLUMNS = (
+COLUMNS = (
     "number",
     "variable",
     "model",
@@ -22,11 +22,12 @@ _COLUMNS = (
     "run_id",
     "version_id",
 )
+_EMPTY: Row = dict.fromkeys(COLUMNS)
 
 
 def row(**values: Any) -> Row:
-    """One row; what is not given is NULL."""
-    return {name: values.get(name) for name in _COLUMNS}
+    """One row, with its columns in order; what is not given is NULL."""
+    return {**_EMPTY, **values}
 
 
 def found_rows(found: Found) -> list[Row]:
@@ -43,7 +44,7 @@ def found_rows(found: Found) -> list[Row]:
                     model=version["title"],
                     state="matched",
                     source=version["source"],
-                    detail=_detail(version),
+                    detail=version["detail"],
                     metric=found.metric,
                     value=value,
                     run_id=version["run_id"],
@@ -73,10 +74,3 @@ def made_rows(variable: str, made: list[NewModel], run_id: int) -> list[Row]:
 def plan_rows(lines: list[tuple[str, str]]) -> list[Row]:
     """A row for each step of a plan: what it works on, and what would be done."""
     return [row(number=number, state="plan", source=what, detail=text) for number, (what, text) in enumerate(lines, 1)]
-
-
-def _detail(version: dict[str, Any]) -> str:
-    parts = [version["task"], f"{version['layers']} layers", f"{version['parameters']} parameters"]
-    if version["dataset"] is not None:
-        parts.append(f"trained on {version['dataset']}")
-    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Select: one SQL statement over the relations of models."""
+"""Select: which versions match, which of their layers, and what is shown of them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from delc.dql.attributes import Model, metric_sql
-from delc.dql.conditions import Scope, follow, metrics_named, predicate_sql, select_layers, term
+from delc.dql.attributes import Model
+from delc.dql.conditions import Scope, follow, predicate_sql, select_layers
 from delc.dql.parameters import Bindings
 from delc.dql.problems import TooLarge, problem
 from delc.dql.selectors import read_selector
-from delc.dql.sources import Made, Range, range_of, variable_of
+from delc.dql.sources import Made, Range
+from delc.dql.statements import MOST_ORDERED, in_range, statement
 from delc.dql.syntax import (
     Attribute,
     Both,
     Comparison,
     Has,
     IsNull,
-    Key,
     Node,
     NodeAttribute,
     Not,
     OneOf,
     Predicate,
     Select,
-    Source,
 )
 from delc.server import queries
 
@@ -42,23 +41,14 @@ class Found:
     values: list[float | None]
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A select as SQL."""
-
-    sql: str
-    bindings: Bindings
-    variables: tuple[str, ...]
-    metric: str | None
-    ranges: tuple[Range, ...]
-
-
 def select(query: Select, made: Made, chain: tuple[str, ...] = ()) -> Found:
-    """Runs a select; more than ``MOST_ROWS`` rows are an error, because each takes memory of this process."""
-    planned = plan(query, made, chain)
-    bounded = f"SELECT * FROM ({planned.sql}) AS found LIMIT {MOST_ROWS + 1}"
+    """Runs a select; more than ``MOST_ROWS`` rows are an error, because each takes memory of this process. Queries that
+    make versions, nested in it, are run through ``made``.
+    """
+    bindings = Bindings()
+    planned = statement(query, made, chain, bindings, MOST_ROWS + 1)
     with queries.as_owner():
-        rows = queries.rows(bounded, *planned.bindings.values)
+        rows = queries.rows(planned.sql, *bindings.values)
     if len(rows) > MOST_ROWS:
         raise problem(
             query.places[0],
@@ -66,20 +56,20 @@ def select(query: Select, made: Made, chain: tuple[str, ...] = ()) -> Found:
             hint="Join the variables by a condition, or end the query with a limit.",
             kind=TooLarge,
         )
-    keys = [f"id{place}" for place in range(len(planned.variables))]
+    if rows and rows[0]["candidates"] > MOST_ORDERED:
+        raise problem(
+            query.order[0].operand.place if isinstance(query.order[0].operand, Attribute) else query.places[0],
+            f"more than {MOST_ORDERED} rows match, of which the first are asked for",
+            hint="Join the variables by more conditions, or leave order by out: then any of them will do.",
+            kind=TooLarge,
+        )
+    keys = [f"id{place}" for place in range(len(query.variables))]
     return Found(
-        planned.variables,
+        query.variables,
         [tuple(row[key] for key in keys) for row in rows],
         planned.metric,
         [row["measured"] for row in rows],
     )
-
-
-def plan(query: Select, made: Made, chain: tuple[str, ...]) -> Planned:
-    """The SQL of a select. Queries that make versions, nested in it, are run through ``made``."""
-    bindings = Bindings()
-    sql, metric, ranges = _statement(query, made, chain, bindings)
-    return Planned(sql, bindings, query.variables, metric, tuple(ranges))
 
 
 def matching(
@@ -91,13 +81,14 @@ def matching(
     """
     bindings = Bindings()
     model = Model("v", "n")
-    conditions = [*_in_range(source, model, made, bindings)]
+    conditions = [*in_range(source, model, made, bindings)]
     if mutated:
         chosen = [_chosen(variable, node, where, model, bindings) for node in mutated]
         conditions.append("(" + " OR ".join(f"EXISTS (SELECT {each.text})" for each in chosen) + ")")
     elif where is not None:
         conditions.append(predicate_sql(where, Scope({variable: model}, bindings)))
-    sql = f"SELECT v.id FROM {_tables(model)} WHERE {' AND '.join(conditions) or 'true'} ORDER BY n.name, v.number"
+    condition = " AND ".join(conditions) or "true"
+    sql = f"SELECT v.id FROM {model.tables(bindings)} WHERE {condition} ORDER BY n.name, v.number"
     with queries.as_owner():
         return [row["id"] for row in queries.rows(sql, *bindings.values)]
 
@@ -110,7 +101,8 @@ def nodes(variable: str, version_id: int, node: Node, where: Predicate | None) -
     model = Model("v", "n")
     chosen = _chosen(variable, node, where, model, bindings)
     sql = (
-        f"SELECT {chosen.start}.name AS start, {chosen.layer}.name AS name FROM {_tables(model)}, {chosen.tables}"
+        f"SELECT {chosen.start}.name AS start, {chosen.layer}.name AS name"
+        f" FROM {model.tables(bindings)}, {chosen.tables}"
         f" WHERE v.id = {bindings.bind(version_id, 'bigint')} AND {chosen.conditions}"
         f" ORDER BY {chosen.start}.position, {chosen.layer}.position"
     )
@@ -179,98 +171,6 @@ def _chosen(variable: str, node: Node, where: Predicate | None, model: Model, bi
     return _Chosen(", ".join(tables), " AND ".join(conditions), start, layer)
 
 
-def _statement(
-    query: Select, made: Made, chain: tuple[str, ...], bindings: Bindings
-) -> tuple[str, str | None, list[Range]]:
-    ranges = _ranges(query, chain)
-    models = {each.variable: Model(bindings.alias("v"), bindings.alias("n")) for each in ranges}
-    scope = Scope(models, bindings)
-    conditions: list[str] = []
-    for each in ranges:
-        conditions += _in_range(each, models[each.variable], made, bindings)
-    if query.where is not None:
-        conditions.append(predicate_sql(query.where, scope))
-    shown = [models[variable] for variable in query.variables]
-    hidden = [model for variable, model in models.items() if variable not in query.variables]
-    where = " AND ".join(conditions) or "true"
-    if hidden:
-        where = f"EXISTS (SELECT FROM {', '.join(map(_tables, hidden))} WHERE {where})"
-    metric, measured = _measured(query, scope)
-    columns = [f"{model.version}.id AS id{place}" for place, model in enumerate(shown)]
-    order = [_ordered(key, query.variables, scope) for key in query.order]
-    order += [f"{model.line}.name, {model.version}.number" for model in shown]
-    limit = "" if query.limit is None else f" LIMIT {bindings.bind(query.limit, 'bigint')}"
-    sql = (
-        f"SELECT {', '.join(columns)}, {measured} AS measured FROM {', '.join(map(_tables, shown))}"
-        f" WHERE {where} ORDER BY {', '.join(order)}{limit}"
-    )
-    return sql, metric, ranges
-
-
-def _ranges(query: Select, chain: tuple[str, ...]) -> list[Range]:
-    """What every variable of a select ranges over. One source without a name of its own is that of all variables."""
-    named: dict[str, Range] = {}
-    sources = query.sources
-    common = sources[0] if len(sources) == 1 and sources[0].variable is None else None
-    if common is None:
-        for source in sources:
-            found = range_of(source, chain)
-            if found.variable in named:
-                raise problem(source.place, f"the variable {found.variable} is named twice")
-            named[found.variable] = found
-    for variable, place in zip(query.variables, query.places, strict=True):
-        if common is not None:
-            named[variable] = range_of(Source(variable, common.query, common.place), chain)
-        else:
-            named.setdefault(variable, Range(variable, None, place, chain))
-    return list(named.values())
-
-
-def _in_range(source: Range, model: Model, made: Made, bindings: Bindings) -> list[str]:
-    """That a version is one of a source's."""
-    if source.query is None:
-        return []
-    if not isinstance(source.query, Select):
-        return [f"{model.version}.id = ANY ({bindings.bind(made(source), 'bigint[]')})"]
-    variable_of(source.query, source.place)
-    sql, _, _ = _statement(source.query, made, source.chain, bindings)
-    return [f"{model.version}.id IN (SELECT nested.id0 FROM ({sql}) AS nested)"]
-
-
-def _tables(model: Model) -> str:
-    version, line = model.version, model.line
-    return f"delc.model_versions AS {version} JOIN delc.models AS {line} ON {line}.id = {version}.model_id"
-
-
-def _measured(query: Select, scope: Scope) -> tuple[str | None, str]:
-    """The metric that a select shows: the one that it orders by, otherwise the first one that it asks for."""
-    keys = [key.operand for key in query.order if isinstance(key.operand, Attribute)]
-    named = [(operand.variable, term(operand, scope).metric) for operand in keys]
-    named += metrics_named(query.where, scope)
-    for variable, metric in named:
-        if metric is not None and variable in query.variables:
-            return metric, metric_sql(metric, scope.models[variable], scope.bindings)
-    return None, "NULL::double precision"
-
-
-def _ordered(key: Key, selected: Sequence[str], scope: Scope) -> str:
-    found = term(key.operand, scope)
-    operand = key.operand if isinstance(key.operand, Attribute) else key.operand.node
-    if operand.variable not in selected:
-        raise problem(
-            operand.place,
-            f"{operand.variable} is not selected, so nothing can be ordered by it",
-            hint=f"Select it too: select {', '.join([*selected, operand.variable])} ….",
-        )
-    if found.wrap("x") != "x":
-        raise problem(
-            key.operand.name_place,
-            f"{found.title} has several values, so nothing can be ordered by it",
-            hint="Order by an attribute of the model itself, such as m.name or a metric.",
-        )
-    return f"{found.sql} {'DESC' if key.descending else 'ASC'} NULLS LAST"
-
-
 def describe(ids: list[int]) -> dict[int, dict[str, Any]]:
     """What is shown of versions, by id."""
     with queries.as_owner():
@@ -279,15 +179,20 @@ def describe(ids: list[int]) -> dict[int, dict[str, Any]]:
 
 
 _DESCRIBE = """
-    SELECT version.id, model.name || '@' || version.number AS title, version.task, version.parameters, version.run_id,
-           dataset.name || '@' || data.number AS dataset,
-           (SELECT count(*) FROM delc.layers AS layer WHERE layer.version_id = version.id) AS layers,
-           (SELECT string_agg(base_model.name || '@' || base.number, ', ' ORDER BY base.id)
-            FROM delc.model_version_parents AS edge JOIN delc.model_versions AS base ON base.id = edge.base
-            JOIN delc.models AS base_model ON base_model.id = base.model_id WHERE edge.derived = version.id) AS source
+    SELECT version.id, model.name || '@' || version.number AS title, version.run_id, derived.source,
+           version.task || ', ' || version.layers || ' layers, ' || version.parameters || ' parameters'
+               || coalesce(', trained on ' || dataset.name || '@' || data.number, '') AS detail
     FROM unnest($1) AS wanted(id)
     JOIN delc.model_versions AS version ON version.id = wanted.id
     JOIN delc.models AS model ON model.id = version.model_id
     LEFT JOIN delc.dataset_versions AS data ON data.id = version.dataset_version_id
     LEFT JOIN delc.datasets AS dataset ON dataset.id = data.dataset_id
+    LEFT JOIN (
+        SELECT edge.derived, string_agg(line.name || '@' || base.number, ', ' ORDER BY base.id) AS source
+        FROM unnest($1) AS wanted(id)
+        JOIN delc.model_version_parents AS edge ON edge.derived = wanted.id
+        JOIN delc.model_versions AS base ON base.id = edge.base
+        JOIN delc.models AS line ON line.id = base.model_id
+        GROUP BY edge.derived
+    ) AS derived ON derived.derived = version.id
 """

@@ -145,6 +145,7 @@ def create(model: str, username: str, version: NewVersion) -> int:
                     queries.json_parameter(part)
                     for part in (version.network, version.features, version.target, dict(version.options))
                 ],
+                queries.typed(len(version.layers), "integer"),
                 version.parameters,
                 version.message,
                 username,
@@ -221,8 +222,8 @@ _NEXT_NUMBER = "UPDATE delc.models SET last_number = last_number + 1 WHERE name 
 
 _CREATE_VERSION = """
     INSERT INTO delc.model_versions (model_id, number, id, run_id, dataset_version_id, task,
-                                     network, features, target, options, parameters, message, created_by)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                     network, features, target, options, layers, parameters, message, created_by)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
 _INSERT_LAYERS = """

@@ -6,8 +6,10 @@ parts but lose the name of PL/Python's exception in front.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, cast
@@ -67,8 +69,11 @@ def _is_dropped_data(error: plpy.SPIError) -> bool:
 @cache
 def _function(path: str) -> Callable[..., Any]:
     room, name = path.rsplit(".", 1)
+    is_new = f"delc.{room}.functions" not in sys.modules
     with signals_blocked():  # rooms import numpy and torch, which start threads
         module = importlib.import_module(f"delc.{room}.functions")
+    if is_new:
+        gc.freeze()  # half a million objects of libraries, which stay: no collection need look at them again
     function: Callable[..., Any] = getattr(module, name)
     return function
 

@@ -34,8 +34,9 @@ def test_the_examples_give_what_the_text_says(fresh_db: Connection) -> None:
     fresh_db.execute("SET delc.threads = 1")
     results = dict(run(fresh_db, PAGE))
     found = [rows for statement, rows in results.items() if "delc.dql(" in statement]
-    select, construct, sliced, trials, curves, plan = found
+    select, shapes, construct, sliced, trials, curves, plan = found
     assert select == [("lenet_avg@1", "matched", "classification, 8 layers, 2468 parameters, trained on shapes@1")]
+    assert shapes == [("lenet_avg@1",), ("lenet_max@1",)]
     assert construct == [
         ("lenet_avg-m2@1", "lenet_avg@1", "relu1 (relu) after conv1; weights kept: conv1, conv2, fc1, fc2")
     ]

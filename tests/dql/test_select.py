@@ -62,6 +62,15 @@ ALL = ["alexnet -avgv1", "alexnet -origin1", "alexnet-origin1", "alexnet_1", "al
          ["alexnet -avgv1", "alexnet -origin1", "alexnet-origin1", "alexnet_1", "alexnet_3"]),
         ('m["conv*"].padding in (0, 1) and m["fc6"].bias = true and not m["fc6"].bias = false', ALL),
         ('m["conv1"] has CONV(kernel_size = 3, padding = 1) and not m["*"] has POOL(kernel_size = [3, 3])', ALL),
+        # Shapes and other lists
+        ('m["conv1"].output_shape = [4, 8, 8]', ALL),
+        ('[4, 8, 8] <> m["conv1"].output_shape', []),
+        ('m["conv3"].output_shape in ([4, 2, 2], [4, 4, 4])', ["alexnet -avgv1", "alexnet_1", "alexnet_2"]),
+        ('m["conv3"].output_shape[1] = 4 and m["conv3"].output_shape[-1] < 8',
+         ["alexnet -avgv1", "alexnet_1", "alexnet_2"]),
+        ('m["fc6"].input_shape = [64]', ["alexnet_1", "alexnet_3"]),
+        ('m["conv1"].input_shape is null and m["conv2"].input_shape[2] = 8', ["alexnet_3"]),
+        ('m["conv1"].kernel_size[1] = 3', []),  # the same in all dimensions is one number, which has no elements
         # Two attributes against each other
         ('m["fc6"].out_features = m["fc7"].out_features', ALL),
         ('m["conv1"].in_channels > m["conv2"].in_channels', []),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from delc.dql.attributes import Model, Term, attribute_term
@@ -24,6 +24,7 @@ from delc.dql.syntax import (
     Comparison,
     Has,
     IsNull,
+    ListLiteral,
     Literal,
     Node,
     NodeAttribute,
@@ -63,6 +64,8 @@ MOST_WALKS = 2
 """So many walks of a statement may be joined: each may be the rare one by which versions are found, but joined with all
 versions many of them take minutes. The others are looked at version by version.
 """
+
+_LISTS = 'Lists are compared with those of layers: m["conv1"].output_shape = [6, 16, 16].'
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-4])(:[0-5]\d)?)?)?")
 """Times as both Python and PostgreSQL read them; no clock is further from Greenwich than 14 hours."""
@@ -106,7 +109,7 @@ def predicate_sql(predicate: Predicate, scope: Scope) -> str:
         case OneOf():
             left = term(predicate.left, scope)
             conditions = [
-                _compared(left, "=", _literal_for(left, literal, scope, predicate.place))
+                _compared(left, "=", _literal_for(left, literal, scope))
                 for literal in predicate.values
             ]
             return left.wrap("(" + " OR ".join(conditions) + ")")
@@ -123,6 +126,8 @@ def term(operand: Operand, scope: Scope) -> Term:
             return _node_attribute(operand, scope)
         case Literal():
             return _plain_literal(operand, scope)
+        case ListLiteral():
+            raise problem(operand.place, "a list is compared with no attribute", hint=_LISTS)
 
 
 def _is_null(left: Term) -> str:
@@ -217,7 +222,19 @@ def _template_conditions(wanted: Wanted, walk: _Walk, scope: Scope) -> list[str]
             )
         conditions.append(select_layers(read_selector(wanted.name, wanted.template.place), layer, scope))
     conditions += [_argument_condition(argument, walk, scope) for argument in wanted.arguments]
-    return conditions
+    return conditions + [_reads(layer, other, wanted, scope) for other in wanted.other_inputs()]
+
+
+def _reads(layer: str, other: str, wanted: Wanted, scope: Scope) -> str:
+    """That a layer reads one that a selector names."""
+    assert wanted.others is not None
+    edge, source = scope.bindings.alias("e"), scope.bindings.alias("l")
+    named = select_layers(read_selector(other, wanted.others.place), source, scope)
+    return (
+        f"EXISTS (SELECT FROM delc.layer_edges AS {edge} JOIN delc.layers AS {source}"
+        f" ON {source}.version_id = {edge}.version_id AND {source}.name = {edge}.from_layer"
+        f" WHERE {edge}.version_id = {layer}.version_id AND {edge}.to_layer = {layer}.name AND {named})"
+    )
 
 
 def _argument_condition(argument: Argument, walk: _Walk, scope: Scope) -> str:
@@ -236,29 +253,42 @@ def _layer_argument(name: str, walk: _Walk, scope: Scope) -> Term:
 
 
 def _node_attribute(operand: NodeAttribute, scope: Scope) -> Term:
-    walk = _walk(operand.node, scope)
-    name = operand.name.lower()
+    found = _whole_attribute(operand, scope)
+    if operand.index is None:
+        return found
+    if found.type != "json":
+        raise problem(operand.name_place, f"{operand.name} is a {found.type}, which has no elements", kind=WrongValue)
+    place = operand.index - 1 if operand.index > 0 else operand.index
+    return Term(f"({found.sql} -> {scope.bind(place, 'integer')})", "json", found.wrap, found.title)
+
+
+def _whole_attribute(operand: NodeAttribute, scope: Scope) -> Term:
+    name, node = operand.name.lower(), operand.node
+    if name == "input_shape":  # that of the layers that it reads
+        name, node = "output_shape", replace(node, steps=(*node.steps, "prev"))
+    walk = _walk(node, scope)
     if name in _NODE_PLAIN:
         sql, type_name = _NODE_PLAIN[name]
         return Term(sql.format(layer=walk.layer), type_name, lambda held: walk.exists(held), title=name)
     if name not in _ARGUMENTS:
-        raise unknown_name(operand.name_place, "attribute of layers", operand.name, [*_NODE_PLAIN, *_ARGUMENTS])
+        known = [*_NODE_PLAIN, "input_shape", *_ARGUMENTS]
+        raise unknown_name(operand.name_place, "attribute of layers", operand.name, known)
     return _layer_argument(name, walk, scope)
 
 
 def _comparison(predicate: Comparison, scope: Scope) -> str:
     left, right = predicate.left, predicate.right
-    if isinstance(left, Literal) and isinstance(right, Literal):
+    if isinstance(left, Literal | ListLiteral) and isinstance(right, Literal | ListLiteral):
         raise problem(left.place, "two values are compared, and no attribute", hint="Write, for example, m.name = …")
-    if isinstance(left, Literal):
+    if isinstance(left, Literal | ListLiteral):
         if predicate.operator == "like":
             raise problem(left.place, "a value is matched, and no attribute")
         return _comparison(Comparison(right, _SWAPPED[predicate.operator], left, predicate.place), scope)
     found = term(left, scope)
     if predicate.operator == "like":
         return _like(found, right, scope, predicate.place)
-    if isinstance(right, Literal):
-        condition = _compared(found, predicate.operator, _literal_for(found, right, scope, predicate.place))
+    if isinstance(right, Literal | ListLiteral):
+        condition = _compared(found, predicate.operator, _literal_for(found, right, scope))
         return found.wrap(condition)
     other = term(right, scope)
     if {found.type, other.type} == {"json", "number"} or found.type == other.type == "json":
@@ -285,15 +315,23 @@ def _like(found: Term, right: Operand, scope: Scope, place: Place) -> str:
     return found.wrap(f"({found.sql} LIKE {scope.bind(pattern, 'text')})")
 
 
-def _compared(left: Term, operator: str, right: str | tuple[Value, Place, Scope]) -> str:
+_Held = tuple[Value | Sequence[Value], Place, Scope]
+
+
+def _compared(left: Term, operator: str, right: str | _Held) -> str:
     if isinstance(right, tuple):
         value, place, scope = right
         return _json_compared(left, operator, value, place, scope)
     return f"({left.sql} {operator} {right})"
 
 
-def _literal_for(left: Term, literal: Literal, scope: Scope, place: Place) -> str | tuple[Value, Place, Scope]:
+def _literal_for(left: Term, literal: Literal | ListLiteral, scope: Scope) -> str | _Held:
     """A value in the type of what it is compared with; of a json one it is left to ``_json_compared``."""
+    if isinstance(literal, ListLiteral):
+        if left.type != "json":
+            message = f"{left.title or 'this attribute'} is a {left.type}, which is not compared with a list"
+            raise problem(literal.place, message, hint=_LISTS, kind=WrongValue)
+        return literal.values, literal.place, scope
     value = literal.value
     if left.type == "json":
         return value, literal.place, scope

@@ -11,6 +11,7 @@ from delc.dql.syntax import (
     Comparison,
     Has,
     IsNull,
+    ListLiteral,
     Literal,
     Node,
     NodeAttribute,
@@ -27,6 +28,7 @@ STEPS = ("next", "prev")
 OPERATORS = ("=", "<>", "!=", "<", "<=", ">", ">=")
 MOST_STEPS = 8
 MOST_NAMES = 4
+MOST_ELEMENTS = 100
 _ACTIONS = ("insert", "delete", "replace")
 _AFTER_OPERAND = "a comparison (=, <>, <, <=, >, >=, like, in, is null)"
 
@@ -105,20 +107,29 @@ class ConditionReader:
             )
         return Comparison(left, operator, right, place)
 
-    def _values(self) -> tuple[Literal, ...]:
+    def _values(self) -> tuple[Literal | ListLiteral, ...]:
         reader = self._reader
         closing = ")" if reader.token.is_sign("(") else "]"
         if not reader.takes_sign("(", "["):
             raise reader.expected("a list in parentheses")
-        found = reader.separated(reader.literal, reader.comma)
+        found = reader.separated(self._literal, reader.comma)
         reader.sign(closing)
         return tuple(found)
+
+    def _literal(self, what: str = "a string, a number or a list") -> Literal | ListLiteral:
+        """One value, or a list of them in brackets."""
+        reader, place = self._reader, self._reader.place
+        if not reader.takes_sign("["):
+            return reader.literal(what)
+        found = reader.separated(reader.literal, reader.comma)
+        reader.sign("]")
+        return ListLiteral(tuple(literal.value for literal in found), place)
 
     def _operand(self) -> Operand | Node:
         token = self._reader.token
         if token.sort == "word" and not token.is_word("true", "false"):
             return self._path()
-        return self._reader.literal('an attribute (m.name), a layer (m["conv1"]), a string or a number')
+        return self._literal('an attribute (m.name), a layer (m["conv1"]), a string or a number')
 
     def reference(self) -> Attribute | NodeAttribute:
         """An attribute of a model or of layers."""
@@ -180,8 +191,19 @@ class ConditionReader:
                     raise problem(reader.place_of(step), f"more than {MOST_STEPS} steps follow one another")
             else:
                 node = Node(variable, str(selector.value), tuple(steps), place, selector.place)
-                return NodeAttribute(node, step.text, reader.place_of(step))
+                return NodeAttribute(node, step.text, reader.place_of(step), self._index())
         return Node(variable, str(selector.value), tuple(steps), place, selector.place)
+
+    def _index(self) -> int | None:
+        """``[1]`` after an attribute that is a list."""
+        reader, place = self._reader, self._reader.place
+        if not reader.takes_sign("["):
+            return None
+        index = reader.whole("the number of an element", -MOST_ELEMENTS, MOST_ELEMENTS)
+        if index == 0:
+            raise problem(place, "elements are counted from 1", hint="[1] is the first, [-1] the last.")
+        reader.sign("]")
+        return index
 
     def template(self) -> Template:
         """``POOL("MAX", kernel_size = 2)``; the parentheses may be left out."""

@@ -320,10 +320,15 @@ def _change(
         return _delete(network, node, wanted)
     assert wanted is not None
     layer = _new_layer(network, change, node, wanted, captured, features)
-    words = f"{layer.name} ({layer.kind})"
-    if change.action == "insert":
-        return surgery.insert(network, node, layer), [f"{words} after {node}"]
-    return surgery.replace(network, node, layer), [f"{words} instead of {node}"]
+    words = f"{layer.name} ({layer.kind})" + (f" with {', '.join(layer.others)}" if layer.others else "")
+    try:
+        if change.action == "insert":
+            return surgery.insert(network, node, layer), [f"{words} after {node}"]
+        return surgery.replace(network, node, layer), [f"{words} instead of {node}"]
+    except DelcError as error:
+        if wanted.others is None or layer.name in network:
+            raise
+        raise problem(wanted.others.place, error.message, hint=error.hint) from None
 
 
 def _delete(network: Network, node: str, wanted: Wanted | None) -> tuple[Network, list[str]]:
@@ -349,6 +354,11 @@ def _matches(network: Network, name: str, wanted: Wanted) -> bool:
         return False
     if wanted.name is not None and read_selector(wanted.name, wanted.template.place).match(name) is None:
         return False
+    for other in wanted.other_inputs():
+        assert wanted.others is not None
+        selector = read_selector(other, wanted.others.place)
+        if not any(selector.match(source) is not None for source in layer.inputs):
+            return False
     return all(_holds(layer.arguments.get(str(argument.name)), argument.values) for argument in wanted.arguments)
 
 
@@ -361,13 +371,18 @@ def _new_layer(
 ) -> NewLayer:
     assert change.template is not None
     resolved = resolve(network, features.input_specs())
-    reads = node if change.action == "insert" else network.layer(node).inputs[0]
-    arriving = resolved.values.get(reads) or next(iter(resolved.values.values()))
-    kind, arguments = layer_of(wanted, len(arriving.shape))
+    reads = (node,) if change.action == "insert" else network.layer(node).inputs
+    arriving = resolved.values.get(reads[0]) or next(iter(resolved.values.values()))
+    kind, arguments = layer_of(wanted, len(arriving.shape), len(reads))
+    place = change.template.place if wanted.others is None else wanted.others.place
+    others = tuple(fill(each, captured, place) for each in wanted.other_inputs())
+    name = node if change.action == "replace" else _free(kind, network)
     if wanted.name is not None:
-        return NewLayer(fill(wanted.name, captured, change.template.place), kind, arguments)
-    if change.action == "replace":
-        return NewLayer(node, kind, arguments)
+        name = fill(wanted.name, captured, change.template.place)
+    return NewLayer(name, kind, arguments, others)
+
+
+def _free(kind: str, network: Network) -> str:
+    """A name for a layer that says its kind."""
     taken = {*network.names, *network.inputs, *RESERVED}
-    name = next(name for number in count(1) if (name := f"{kind}{number}") not in taken)
-    return NewLayer(name, kind, arguments)
+    return next(name for number in count(1) if (name := f"{kind}{number}") not in taken)

@@ -22,6 +22,7 @@ from delc.dql.syntax import (
     Has,
     IsNull,
     Key,
+    ListLiteral,
     Literal,
     Not,
     OneOf,
@@ -183,7 +184,7 @@ def variables_of(predicate: Predicate) -> set[str]:
 
 
 def _variable_of(operand: Operand) -> set[str]:
-    if isinstance(operand, Literal):
+    if isinstance(operand, Literal | ListLiteral):
         return set()
     return {operand.variable if isinstance(operand, Attribute) else operand.node.variable}
 

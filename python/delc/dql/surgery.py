@@ -13,24 +13,26 @@ from delc.models.changes import Entry, open_entries
 from delc.networks import Network
 from delc.networks.graph import INPUT
 from delc.networks.kinds import find_kind
-from delc.server.errors import InvalidParameter
+from delc.server.errors import InvalidParameter, unknown
 
 
 @dataclass(frozen=True)
 class NewLayer:
-    """A layer that is put in."""
+    """A layer that is put in. ``others`` are the layers and inputs that it reads besides those of its place."""
 
     name: str
     kind: str
     arguments: Mapping[str, Any]
+    others: tuple[str, ...] = ()
 
 
 def insert(network: Network, node: str, layer: NewLayer) -> Network:
     """A new layer after ``node``: it reads the node, and what read the node reads it."""
     entries = open_entries(network)
     _check_free(entries, layer.name)
+    _check_others(network, node, layer)
     _redirect(entries, node, [layer.name])
-    entries[layer.name] = _entry(layer, [node])
+    entries[layer.name] = _entry(layer, [node, *layer.others])
     return _network(entries)
 
 
@@ -67,8 +69,9 @@ def delete_edge(network: Network, node: str, reader: str) -> Network:
 def replace(network: Network, node: str, layer: NewLayer) -> Network:
     """The network with another layer in the place of one."""
     entries = open_entries(network)
-    inputs = entries.pop(node)["inputs"]
+    inputs = [*entries.pop(node)["inputs"], *layer.others]
     _check_free(entries, layer.name)
+    _check_others(network, node, layer, is_replaced=True)
     kind = find_kind(layer.kind)
     if kind.most is not None and len(inputs) > kind.most:
         raise InvalidParameter(f'layer "{node}" reads {len(inputs)} layers; {layer.kind} takes {kind.most}')
@@ -160,6 +163,19 @@ def _check_free(entries: Mapping[str, Entry], name: str) -> None:
             f'layer "{name}" exists already, so it cannot be put in',
             hint="Choose another name, or leave the name out for one that is free.",
         )
+
+
+def _check_others(network: Network, node: str, layer: NewLayer, *, is_replaced: bool = False) -> None:
+    """Raises where a layer that is to be read as well does not exist, or comes after the new one."""
+    later = _descendants(network, [node]) - (set() if is_replaced else {node})
+    for other in layer.others:
+        if other not in network and other not in network.inputs:
+            raise unknown("layer", other, [*network.names, *network.inputs], kind=InvalidParameter)
+        if other in later:
+            raise InvalidParameter(
+                f'"{layer.name}" cannot read "{other}", which comes after it: the network would go in a circle',
+                hint=f'Name a layer that does not depend on "{node}", or put the new one after "{other}".',
+            )
 
 
 def _entry(layer: NewLayer, inputs: Sequence[str]) -> Entry:

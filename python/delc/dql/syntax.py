@@ -18,6 +18,14 @@ class Literal:
 
 
 @dataclass(frozen=True)
+class ListLiteral:
+    """``[6, 16, 16]``."""
+
+    values: tuple[Value, ...]
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Attribute:
     """``m.name``, ``m.parent.name``, ``m.metrics["log_loss"]``: a variable and the names after it."""
 
@@ -47,11 +55,14 @@ class Node:
 
 @dataclass(frozen=True)
 class NodeAttribute:
-    """``m["conv*"].kernel_size``."""
+    """``m["conv*"].kernel_size``; with an index, ``m["conv*"].output_shape[1]``, one element, from 1 or (negative) from
+    the end.
+    """
 
     node: Node
     name: str
     name_place: Place = field(compare=False, repr=False)
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Template:
     place: Place = field(compare=False, repr=False)
 
 
-Operand = Literal | Attribute | NodeAttribute
+Operand = Literal | ListLiteral | Attribute | NodeAttribute
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class OneOf:
     """``m.task in ("regression", "multilabel")``."""
 
     left: Operand
-    values: tuple[Literal, ...]
+    values: tuple[Literal | ListLiteral, ...]
     place: Place = field(compare=False, repr=False)
 
 

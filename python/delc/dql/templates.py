@@ -23,6 +23,9 @@ POOLS = {
 _POOL_WORDS = {"MAX": "MAX", "AVG": "AVG", "AVE": "AVG", "AVERAGE": "AVG", "MEAN": "AVG"}
 _POOL_NAMES = ("POOL", "POOLING")
 
+WITH = "with"
+"""The argument of templates that names the other layers which a layer reads."""
+
 
 def _chapter(chapter: str) -> tuple[str, ...]:
     return tuple(name for name, kind in KINDS.items() if kind.chapter == chapter and "dropout" not in name)
@@ -64,12 +67,19 @@ _SINGLE = {"ACTIVATION", "NORM", "RECURRENT", "ATTENTION", "LAYER"}
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a template says of a layer: its kinds, a pattern of its name, and its arguments."""
+    """What a template says of a layer: its kinds, a pattern of its name, its arguments, and with which other layers it
+    is read together (``with = "relu2"``).
+    """
 
     kinds: tuple[str, ...]
     name: str | None
     arguments: tuple[Argument, ...]
     template: Template
+    others: Argument | None = None
+
+    def other_inputs(self) -> tuple[str, ...]:
+        """The names, or selectors, of the layers that it reads besides the one that it stands after."""
+        return () if self.others is None else tuple(map(str, self.others.values))
 
 
 def read_template(template: Template) -> Wanted:
@@ -81,6 +91,8 @@ def read_template(template: Template) -> Wanted:
     name = None
     if given and given[0].name is None:
         name = _name(given.pop(0))
+    others = _others(template, given)
+    given = [argument for argument in given if argument is not others]
     known = {argument.name for kind in kinds for argument in KINDS[kind].arguments}
     for argument in given:
         if argument.name is None:
@@ -90,13 +102,30 @@ def read_template(template: Template) -> Wanted:
                 hint='The name of the layer comes first, all others by name: CONV("conv9", kernel_size = 3).',
             )
         if argument.name not in known:
-            raise unknown_name(argument.place, f"argument of {template.name}", argument.name, known)
-    return Wanted(kinds, name, tuple(given), template)
+            raise unknown_name(argument.place, f"argument of {template.name}", argument.name, [*known, WITH])
+    return Wanted(kinds, name, tuple(given), template, others)
 
 
-def layer_of(wanted: Wanted, dimensions: int) -> tuple[str, dict[str, Any]]:
-    """Kind and arguments of the layer that a template makes where values with so many dimensions arrive."""
+def _others(template: Template, given: list[Argument]) -> Argument | None:
+    found = [argument for argument in given if argument.name == WITH]
+    if not found:
+        return None
+    if len(found) > 1 or found[0].comparison != "=" or not all(isinstance(each, str) for each in found[0].values):
+        raise problem(
+            found[-1].place,
+            f"{WITH} names the other layers that {template.name} reads",
+            hint='Write with = "relu2", or with = ["relu1", "relu2"].',
+            kind=WrongValue,
+        )
+    return found[0]
+
+
+def layer_of(wanted: Wanted, dimensions: int, reads: int = 1) -> tuple[str, dict[str, Any]]:
+    """Kind and arguments of the layer that a template makes where values with so many dimensions arrive, from so many
+    layers besides those that the template names.
+    """
     kind = _one_kind(wanted, dimensions)
+    _check_inputs(wanted, kind, reads + len(wanted.other_inputs()))
     arguments: dict[str, Any] = {}
     for argument in wanted.arguments:
         if argument.comparison != "=":
@@ -109,6 +138,16 @@ def layer_of(wanted: Wanted, dimensions: int) -> tuple[str, dict[str, Any]]:
     if kind.startswith(("max_pool", "avg_pool")):
         arguments.setdefault("kernel_size", 2)
     return kind, arguments
+
+
+def _check_inputs(wanted: Wanted, kind: str, reads: int) -> None:
+    least, most = KINDS[kind].least, KINDS[kind].most
+    place = wanted.template.place if wanted.others is None else wanted.others.place
+    if reads < least:
+        hint = f'Name the others: {wanted.template.name}(with = "…").'
+        raise problem(place, f"{kind} reads {least} layers, and not {reads}", hint=hint)
+    if most is not None and reads > most:
+        raise problem(place, f"{kind} reads {'one layer' if most == 1 else f'{most} layers'}, and not {reads}")
 
 
 def _one_kind(wanted: Wanted, dimensions: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from delc.dql.problems import Place
 from support.cluster import Connection
 from support.workplace import failure, message
 
@@ -25,6 +26,18 @@ def test_the_place_is_shown_with_a_caret(work: Connection) -> None:
         "\t                 ^\n"
         "Did you mean has?"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [("abc", 3), ("模型", 4), ("ｍ", 2), ("e\u0301te\u0301", 3), ("ㅎ", 2), ("한글", 4), ("a\u200db", 2), ("🙂", 2), ("ü", 1)],
+)
+def test_the_caret_stands_under_the_place_as_a_terminal_shows_it(name: str, columns: int) -> None:
+    text = f'select m where m.name = "{name}" §'
+    before = text.index("§")
+    shown, caret = Place(text, before).picture().splitlines()
+    assert shown == text
+    assert caret == " " * (before - len(name) + columns) + "^"
 
 
 def test_long_lines_are_cut_around_the_place(work: Connection) -> None:

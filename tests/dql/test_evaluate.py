@@ -368,3 +368,26 @@ def test_a_data_set_that_no_model_can_read_is_an_error_with_its_place(work: Conn
     save(work, {"dataset": "narrow"})
     found = message(failure(work, "SELECT delc.dql(%s)", FROM))
     assert f"at line 1, column {FROM.index(chr(34) + 'c' + chr(34)) + 1} of the query" in found
+
+
+def test_losses_of_different_tasks_or_functions_are_not_ranked_together(work: Connection, ask: Ask) -> None:
+    work.execute("CREATE TABLE sums AS SELECT id, pixels, pixels[1] + pixels[9] AS total FROM digits")
+    work.execute("SELECT delc.create_dataset('sums', 'public.sums', target => 'total', key => 'id', validation => 0.25)")
+    work.execute("SELECT delc.train('adds', 'sums', epochs => 1, network => '{\"architecture\": \"mlp\"}')")
+    save(work, {"epochs": 1})
+    both = 'evaluate m from (select a where a.name in ("alexnet_2", "adds")) with config = "c"'
+    error = message(failure(work, "SELECT delc.dql(%s)", f'{both} keep top(1, m["loss"], 1)'))
+    assert error.startswith("delc: losses of classification and regression are not of one scale")
+    assert f"column {len(both) + 7} of" in error
+    assert {trial["state"] for trial in ask(both)} == {"kept"}
+    query = f'{FROM} vary config.loss in ["cross_entropy", "focal"] keep top(1, m["{{}}"], 1)'
+    assert "config.loss varies" in message(failure(work, "SELECT delc.dql(%s)", query.format("loss")))
+    assert [trial["state"] for trial in ask(query.format("accuracy"))] == ["kept", "finished"]
+
+
+def test_fewer_models_than_asked_for_are_told_of(ask: Ask, work: Connection) -> None:
+    said: list[str] = []
+    work.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+    trials = ask(f'{FROM} vary config.base_lr in [0.01, 1e30, 1e31] keep top(2, m["loss"], 1)')
+    assert [trial["state"].partition(":")[0] for trial in trials] == ["kept", "failed", "failed"]
+    assert "1 of the 2 models asked for is kept: 2 of 3 trials failed" in said

@@ -70,7 +70,8 @@ ALL = ["alexnet -avgv1", "alexnet -origin1", "alexnet-origin1", "alexnet_1", "al
          ["alexnet -avgv1", "alexnet_1", "alexnet_2"]),
         ('m["fc6"].input_shape = [64]', ["alexnet_1", "alexnet_3"]),
         ('m["conv1"].input_shape is null and m["conv2"].input_shape[2] = 8', ["alexnet_3"]),
-        ('m["conv1"].kernel_size[1] = 3', []),  # the same in all dimensions is one number, which has no elements
+        ('m["conv1"].kernel_size[2] = 3 and m["conv1"].kernel_size = 3', ALL),
+        ('m["conv1"].output_shape[4] = 8', []),
         # Two attributes against each other
         ('m["fc6"].out_features = m["fc7"].out_features', ALL),
         ('m["conv1"].in_channels > m["conv2"].in_channels', []),

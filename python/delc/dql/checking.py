@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from delc.dql.configs import Config
+from delc.dql.configs import OPTION, Config
 from delc.dql.problems import Place, UnknownName, WrongValue, problem
 from delc.dql.sampling import Space, with_drawn
 from delc.dql.settings import Knob, NoSuchLayer, Settings, knob, network_changes, settings, training_options
@@ -79,6 +79,29 @@ def check_measured(keep: Keep | None, used: Iterable[TrialRows]) -> None:
                 " that of the training rows.",
                 kind=WrongValue,
             )
+
+
+def check_comparable(keep: Keep | None, sources: Iterable[ModelVersion], varied: Space) -> None:
+    """Raises where the best are to be kept by losses that mean different things: those of different tasks, or of
+    different functions.
+    """
+    if keep is None or keep.top is None or keep.metric not in LOSSES:
+        return
+    tasks = sorted({source.task for source in sources})
+    if len(tasks) > 1:
+        raise problem(
+            keep.place,
+            f"losses of {' and '.join(tasks)} are not of one scale, so none of them is the best of all",
+            hint=f'Search for each task by itself: evaluate m from (select a where a.task = "{tasks[0]}" …) ….',
+            kind=WrongValue,
+        )
+    if any(each.name == "loss" and each.sort == OPTION and len(set(values)) > 1 for each, values in varied.given):
+        raise problem(
+            keep.place,
+            "config.loss varies, and values of different losses are not of one scale",
+            hint="Keep by another metric, such as accuracy or r2.",
+            kind=WrongValue,
+        )
 
 
 @dataclass(frozen=True)

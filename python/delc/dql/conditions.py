@@ -259,7 +259,10 @@ def _node_attribute(operand: NodeAttribute, scope: Scope) -> Term:
     if found.type != "json":
         raise problem(operand.name_place, f"{operand.name} is a {found.type}, which has no elements", kind=WrongValue)
     place = operand.index - 1 if operand.index > 0 else operand.index
-    return Term(f"({found.sql} -> {scope.bind(place, 'integer')})", "json", found.wrap, found.title)
+    element = f"{found.sql} -> {scope.bind(place, 'integer')}"
+    # Sizes that are the same in all dimensions are one number.
+    sql = f"(CASE jsonb_typeof({found.sql}) WHEN 'array' THEN {element} ELSE {found.sql} END)"
+    return Term(sql, "json", found.wrap, found.title)
 
 
 def _whole_attribute(operand: NodeAttribute, scope: Scope) -> Term:

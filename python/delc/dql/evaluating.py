@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from delc.dql.keeping import log_trial, rename_source, store_kept
 from delc.dql.planning import Plan, plan
 from delc.dql.searching import Search
-from delc.dql.syntax import Evaluate
+from delc.dql.syntax import Evaluate, Keep
 from delc.dql.trials import FINISHED, KEPT, Beginning, Trial
 from delc.dql.work import RowBatches
 from delc.dql.workers import InProcess, Runner, pool
@@ -39,6 +39,8 @@ def evaluate(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> l
     if planned.goal is not None:
         kept = sum(trial.state == KEPT for trial in planned.trials)
         progress.notice(f"{kept} of {len(planned.trials)} trials reached the goal and are kept")
+    elif query.keep is not None:
+        _say_if_fewer(query.keep, planned)
     progress.report("storing parameters")
     for trial in planned.trials:
         interrupts.check()
@@ -47,6 +49,17 @@ def evaluate(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> l
         log_trial(execution, trial, planned.dataset_of(trial))
     _drop_unused(execution, planned.trials)
     return sorted(planned.trials, key=lambda trial: _rank(trial, planned))
+
+
+def _say_if_fewer(keep: Keep, planned: Plan) -> None:
+    """Tells of models that were asked for and are not there: trials failed, or there were too few."""
+    kept = sum(trial.state == KEPT for trial in planned.trials)
+    failed = sum(trial.failed for trial in planned.trials)
+    if keep.top is not None and kept < keep.top:
+        progress.notice(
+            f"{kept} of the {keep.top} models asked for {'is' if kept == 1 else 'are'} kept:"
+            f" {failed} of {len(planned.trials)} trials failed"
+        )
 
 
 @contextmanager

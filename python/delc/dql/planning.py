@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from delc.datasets.versions import DatasetVersion
 from delc.dql import configs, sampling
-from delc.dql.checking import Refused, check_datasets, check_measured, check_rows, check_values
+from delc.dql.checking import Refused, check_comparable, check_datasets, check_measured, check_rows, check_values
 from delc.dql.configs import LEARNING, Config
 from delc.dql.estimating import Estimate, estimate
 from delc.dql.halving import Rung, rungs, total_iterations
@@ -100,6 +100,7 @@ def plan(query: Evaluate, execution: Execution, chain: tuple[str, ...]) -> Plan:
     rows = RowStore(execution.watch)
     for version in found:
         _check_metric(query.keep, version)
+    check_comparable(query.keep, found, varied)
     trials, proposals = _trials(found, varied, config, iterations, metric, execution.seed)
     check_datasets(query, config, rows)
     check_rows(query, config, trials, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -53,15 +54,26 @@ class Place:
         return self.at - (self.text.rfind("\n", 0, self.at) + 1) + 1
 
     def picture(self) -> str:
-        """The line, or the part of it around the place, with a caret under the place."""
+        """The line, or the part of it around the place, with a caret under the place, as a terminal shows them."""
         start = self.text.rfind("\n", 0, self.at) + 1
         end = self.text.find("\n", start)
         line = self.text[start : len(self.text) if end < 0 else end]
         before = self.at - start
         skipped = max(0, before - WIDEST // 2)
         shown = line[skipped : skipped + WIDEST].rstrip("\r")
-        indent = "".join("\t" if sign == "\t" else " " for sign in line[skipped:before])
+        indent = "".join("\t" if sign == "\t" else " " * _columns(sign) for sign in line[skipped:before])
         return f"{shown}\n{indent}^"
+
+
+_UNSEEN = ("Mn", "Me", "Cf")
+"""Categories of characters that take no column: marks above and around others, joiners and the like."""
+
+
+def _columns(sign: str) -> int:
+    """How many columns of a terminal a character takes (Unicode annex 11; wcwidth)."""
+    if sign != "\u00ad" and (unicodedata.category(sign) in _UNSEEN or "\u1160" <= sign <= "\u11ff"):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
 
 
 def problem(place: Place, message: str, *, hint: str | None = None, kind: type[QueryError] = QueryError) -> QueryError:

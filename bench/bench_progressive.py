@@ -31,7 +31,18 @@ import delc.client
 from delc.inference.progressive import methods
 from delc.inference.progressive.boxes import Box, box_of_prefix
 from delc.inference.progressive.decisions import order_decision
-from delc.inference.progressive.depths import AHEAD_BITS, AHEAD_SHARE, SMALL, Depths, read_ahead
+from delc.inference.progressive.depths import (
+    AHEAD_BITS,
+    AHEAD_SHARE,
+    BEHIND_BITS,
+    BEHIND_KNOWN,
+    BEHIND_SHARE,
+    FIRST_BITS,
+    SMALL,
+    Depths,
+    read_ahead,
+    read_behind,
+)
 from delc.inference.progressive.fill import filled
 from delc.inference.progressive.methods import NAMES, Method
 from delc.inference.progressive.propagation import Boxed, boxed
@@ -45,7 +56,7 @@ from support.extremes import extreme, outside, wrongly_certified
 from support.progressive import cut, network
 
 KEPT = Path(__file__).parent.parent / "build" / "bench-progressive"
-DEPTHS = (8, 16, AHEAD_BITS, 20, 24)
+DEPTHS = (8, BEHIND_BITS, 16, AHEAD_BITS, 20, 24)
 TRIED = 1_000_000
 """Certified answers that are compared with full precision."""
 
@@ -120,6 +131,11 @@ LARGE_CNN = [
     convolution(32), RELU, convolution(64), RELU, POOL, convolution(128), RELU, {"kind": "flatten"},
     *dense(512), *dense(512), {"kind": "linear"},
 ]  # fmt: skip
+LARGE_CNN_28 = [
+    convolution(32), RELU, POOL, convolution(64), RELU, POOL, {"kind": "flatten"}, *dense(400), *dense(300),
+    {"kind": "linear"},
+]  # fmt: skip
+"""For images of 28 × 28: 1,396,226 parameters."""
 LENET = [convolution(20, 5, 0), POOL, convolution(50, 5, 0), POOL, {"kind": "flatten"}, *dense(500), {"kind": "linear"}]
 """LeNet-5 as the paper's system (Caffe) has it: 431,080 parameters."""
 
@@ -145,6 +161,7 @@ CASES = [
     Case("CNN, 1.4 M", "digits", LARGE_CNN, 20, bits=20, refined_from=20, rows=96),
     *(Case(f"MLP, {depth} layers", "MNIST-5k", mlp(depth), 40, rows=400) for depth in (2, 4, 6, 8)),
     Case("small CNN", "MNIST-5k", SMALL_CNN, 20, rows=150),
+    Case("CNN, 1.4 M", "MNIST-5k", LARGE_CNN_28, 12, bits=20, refined_from=20, rows=96),
     Case("LeNet-5", "MNIST-5k", LENET, 12, bits=20, refined_from=32, rows=150),
 ]
 
@@ -192,9 +209,13 @@ def stored_depths(connection: Any, state: dict[str, torch.Tensor]) -> Stored:
 def depths_of(stored: Stored, bits: int) -> dict[str, int]:
     """Bits of each parameter that the server reads for so many: small ones whole, some ahead at the depth for that."""
     ahead = read_ahead(stored) if bits == AHEAD_BITS else frozenset()
+    behind = read_behind(stored) if bits == BEHIND_BITS else None
     found = {}
     for name, depths in stored.items():
-        planes = max(1, sum(each <= bits for each in depths.bits) + (name in ahead))
+        most = bits
+        if bits == BEHIND_BITS:
+            most = BEHIND_KNOWN if name == behind else FIRST_BITS
+        planes = max(1, sum(each <= most for each in depths.bits) + (name in ahead))
         found[name] = 32 if depths.ends[-1] <= SMALL else depths.bits[min(planes, len(depths.bits)) - 1]
     return found
 
@@ -258,6 +279,8 @@ def settle(case: Case, built: BuiltNetwork, stored: Stored, rows: torch.Tensor) 
     found = Settled([32] * len(rows))
     open_rows = torch.arange(len(rows))
     for bits in DEPTHS[1:]:
+        if bits == BEHIND_BITS and read_behind(stored) is None:
+            continue
         net = boxed(built.module.network, known(built.module.state_dict(), depths_of(stored, bits)))
         middle = {f"{layer.name}.{name}": box.centre for layer in net.layers for name, box in layer.boxes.items()}
         guess = torch.func.functional_call(built.module, middle, (rows,))
@@ -328,18 +351,18 @@ def report(case: Case, data: Data, connection: Any, check: Goals) -> tuple[list[
     one = depths_of(stored, 8)
     plain = [approximate(built, one, rows, fill=fill).eq(full).double().mean().item() for fill in (False, True)]
     by_depth = "  ".join(f"{found.share_from(bits):5.3f}" for bits in DEPTHS[1:])
+    taken = "  ".join(f"{1000 * found.seconds.get(bits, 0.0) / len(rows):7.1f}" for bits in DEPTHS[1:])
     parameters = sum(value.numel() for value in built.module.state_dict().values())
     print(
         f"  {case.data:<9}{case.name:<15}{parameters:>9,}  {full.eq(truth).double().mean().item():.3f}   {by_depth}   "
-        f"{per_row:6.1%}  " + "  ".join(f"{1000 * found.seconds[bits] / len(rows):7.1f}" for bits in DEPTHS[1:])
-        + f"   {plain[0]:.3f} → {plain[1]:.3f}   {1 - refuted:.3f}", flush=True,
+        f"{per_row:6.1%}  {taken}   {plain[0]:.3f} → {plain[1]:.3f}   {1 - refuted:.3f}", flush=True,
     )  # fmt: skip
     depth = "2+" if case.bits == 16 else f"{case.bits / 8:g}"
     what = f"{case.data}, {case.name}: certified from {depth} planes"
     if case.name != "LeNet-5":
         check.at_least(what, found.share_from(max(case.bits, AHEAD_BITS)), 0.95)
     check.at_most(f"{case.data}, {case.name}: stored bytes read on average", per_row, 0.45)
-    points = [(share[bits], found.share_from(bits)) for bits in DEPTHS]
+    points = [(share[bits], found.share_from(bits)) for bits in DEPTHS if bits in found.seconds or bits == DEPTHS[0]]
     return points, sum(bits < 32 for bits in found.bits), found.wrong
 
 
@@ -419,13 +442,14 @@ def main() -> None:
     with goals() as check, server() as cluster, connected(cluster) as connection:
         machine.describe(connection)
         delc.client.register(connection)
-        print("\ncertified from 2, 2+, 2.5 and 3 planes; stored bytes read; ms of processor a row at each depth;")
+        print("\ncertified from 2-, 2, 2+, 2.5 and 3 planes; stored bytes read; ms of processor a row at each depth;")
         print("agreement with full precision from one byte, unknown bits at the middle → at the estimated mean;")
-        print("what any method could certify from two planes (CNN 1.4 M and LeNet: 2.5), since an attack finds")
+        print("what any method could certify from two planes (CNNs of 1.4 M and LeNet: 2.5), since an attack finds")
         print("parameters in the boxes that give the other rows another label. 2+: two planes, and one half plane more")
-        print(f"of the smallest parameters, {AHEAD_SHARE:.0%} of the bytes\n")
-        heads = f"share   {'ms: 2':>7}  {'2+':>7}  {'2.5':>7}  {'3':>7}   one byte        at most"
-        print(f"  {'':<24}{'numbers':>9}  right   2      2+     2.5    3      {heads}")
+        print(f"of the smallest parameters, {AHEAD_SHARE:.0%} of the bytes; 2-: half a plane less of the one parameter")
+        print(f"that has {BEHIND_SHARE:.0%} of the bytes and more, where there is one\n")
+        heads = f"share   {'ms: 2-':>7}  {'2':>7}  {'2+':>7}  {'2.5':>7}  {'3':>7}   one byte        at most"
+        print(f"  {'':<24}{'numbers':>9}  right   2-     2      2+     2.5    3      {heads}")
         lines: dict[str, list[tuple[float, float]]] = {}
         answers = wrong = 0
         for case in CASES:

@@ -8,7 +8,7 @@ from html import escape
 WIDTH, HEIGHT, LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 860, 430, 60, 20, 480, 340
 COLOURS = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999933", "#cc6633", "#44aa99", "#882255",
-    "#6699cc", "#997700",
+    "#6699cc", "#997700", "#555555",
 )  # fmt: skip
 
 

@@ -24,6 +24,21 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def one() -> Iterator[None]:
+    """Torch uses one thread in the block; the others stay, so none is started anew afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if before > 1:
+            torch.set_num_threads(before)
+
+
 def use(threads: int) -> None:
     """Lets torch use so many threads from now on, and starts those that are missing."""
     global _pool_size

@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from delc.inference.progressive import costs, decisions
-from delc.inference.progressive.costs import CHEAP, CONSTANT, QUICK_FLOPS, SHARE, STEADY, Budget, OutOfTime, Work
+from delc.inference.progressive.costs import (
+    ALLOWED,
+    CHEAP,
+    CONSTANT,
+    QUICK_FLOPS,
+    SHARE,
+    STEADY,
+    Budget,
+    OutOfTime,
+    Work,
+)
 from delc.inference.progressive.propagation import Boxed
 from delc.inference.progressive.settling import IN_FULL, Forward, Settler
 from delc.networks import BuiltNetwork
@@ -93,15 +103,15 @@ def rows() -> dict[str, torch.Tensor]:
     return {"input": torch.randn((ROWS, 4), generator=torch.Generator().manual_seed(1)) * 1e-3}
 
 
-DEAR = Work(numbers=0, large=0, flops=int(1e7))
+DEAR = Work(numbers=0, large=0, flops=int(2e6))
 """A step for all rows takes a good part of the budget, one for a sample does not."""
 
 
 def test_a_budget_is_a_constant_and_a_share_of_what_full_precision_takes() -> None:
     budget = Budget()
-    assert budget.left == CONSTANT
+    assert budget.left == ALLOWED < CONSTANT
     budget.earn(2 * QUICK_FLOPS, reading=3.0)
-    assert budget.left == pytest.approx(CONSTANT + SHARE * 5)
+    assert budget.left == pytest.approx(ALLOWED + SHARE * 5)
 
 
 def test_what_steps_take_is_spent_whatever_was_estimated() -> None:
@@ -111,7 +121,33 @@ def test_what_steps_take_is_spent_whatever_was_estimated() -> None:
         clock.seconds += 0.3
     with budget.spending():
         clock.seconds += 0.2
-    assert budget.left == pytest.approx(CONSTANT - 0.5)
+    assert budget.left == pytest.approx(ALLOWED - 0.5)
+
+
+def test_what_is_done_within_a_step_is_paid_once() -> None:
+    clock = Clock()
+    budget = Budget(clock=clock)
+    with budget.spending():
+        clock.seconds += 0.1
+        with budget.spending(0.1):
+            clock.seconds += 0.2
+        clock.seconds += 0.1
+    assert budget.spent == pytest.approx(0.4)
+    assert budget.measured == pytest.approx(0.2)
+
+
+def test_what_full_precision_does_too_is_free_and_what_is_more_in_it_is_not() -> None:
+    clock = Clock()
+    budget = Budget(clock=clock)
+    with budget.spending():
+        clock.seconds += 0.1
+        with budget.free():
+            clock.seconds += 5.0
+            with budget.spending():
+                clock.seconds += 0.2
+        clock.seconds += 0.1
+    clock.seconds += 5.0
+    assert budget.used == pytest.approx(0.4)
 
 
 def test_a_step_that_fails_is_paid_too() -> None:
@@ -162,6 +198,14 @@ def test_a_step_is_made_of_making_ready_a_guess_and_intervals() -> None:
     assert work.step(5, prepared=False) == pytest.approx(alone + work.preparing)
 
 
+def test_many_small_layers_cost_what_each_of_them_does_at_least() -> None:
+    work = Work(numbers=0, large=0, flops=0, layers=200, bent=100)
+    assert work.preparing == pytest.approx(200 * costs.LAYER_MADE)
+    assert work.passes(4, 1) == pytest.approx(200 * costs.LAYER_PASSED)
+    assert work.traces(4, 1) == pytest.approx(200 * (costs.LAYER_PASSED + costs.LAYER_TRACED))
+    assert work.traces(4, 1, refined=True) > 100 * 100 * costs.LAYER_TRACED
+
+
 def test_traces_over_large_matrices_take_longer_however_few_rows_there_are() -> None:
     work = Work(numbers=10**8, large=10**8, flops=2 * 10**8, large_flops=2 * 10**8)
     assert work.traces(0, 1) == pytest.approx(costs.TRACE_SWEEPS * work.passes(0, 1))
@@ -188,6 +232,26 @@ def test_where_the_few_rows_stay_open_no_bound_is_made_for_the_others(rows: dict
     assert source.guessed == [costs.SAMPLE] * len(source.guessed)
     assert answers.method == [IN_FULL] * ROWS
     torch.testing.assert_close(answers.outputs, source.built.module(rows["input"]), rtol=0, atol=0)
+
+
+def test_where_not_even_one_pass_over_all_rows_can_be_afforded_none_is_begun(rows: dict[str, torch.Tensor]) -> None:
+    source = InMemory(random_network(1.0), Work(numbers=0, large=0, flops=int(1e7)))
+    settler = Settler(source, decisions.order_decision(1), Budget(clock=Clock()))
+    assert settler.answer(rows).method == [IN_FULL] * ROWS
+    assert source.guessed == []
+    assert settler.remark == "read in full: bounds would have taken more time than they may"
+
+
+def test_where_reading_the_rest_is_quicker_than_bounds_of_so_many_rows_none_is_begun(
+    rows: dict[str, torch.Tensor],
+) -> None:
+    source = InMemory(random_network(1.0), DEAR, seconds_left=0.01)
+    settler = Settler(source, decisions.order_decision(1), Budget(clock=Clock()))
+    assert settler.answer(rows).method == [IN_FULL] * ROWS
+    assert source.guessed == []
+    assert settler.remark == (
+        "read in full: bounds of so many rows would have taken more time than reading what was left"
+    )
 
 
 def test_where_the_next_step_costs_more_than_is_left_the_rest_is_read_at_once_and_that_is_said(

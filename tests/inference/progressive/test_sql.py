@@ -21,6 +21,7 @@ PICTURES = """
 """400 arrays of 16 numbers of four kinds, with much noise."""
 
 DEEP = """'{"architecture": "mlp", "hidden": [64, 64, 64]}'"""
+BROAD = """'{"architecture": "mlp", "hidden": [128, 128]}'"""
 WIDE = """'{"architecture": "mlp", "hidden": [1024, 512]}'"""
 WITHOUT_RULE = """'[{"kind": "conv2d", "arguments": {"out_channels": 16, "kernel_size": 3, "padding": 1}},
                     {"kind": "normalize", "arguments": {"p": 3}}, {"kind": "relu"}, {"kind": "flatten"},
@@ -49,8 +50,8 @@ CHAINED = f"""
 
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, template: str) -> Iterator[Connection]:
-    """The models pictures, odd (with a layer without a rule), halves (in half planes), chained (as differences from
-    pictures), price and flags.
+    """The models pictures, odd (with a layer without a rule), halves (in half planes), broad (the same, with one matrix
+    that is most of it), chained (as differences from pictures), price and flags.
     """
     statements = [
         PICTURES,
@@ -64,10 +65,11 @@ def place(cluster: Cluster, template: str) -> Iterator[Connection]:
         train("price", "price", network=DEEP, epochs="20"),
         train("flags", "flags", network=DEEP),
         train("halves", "pictures", network=DEEP, learning_rate="0.003"),
+        train("broad", "pictures", network=BROAD, learning_rate="0.003"),
         train("wide", "pictures", network=WIDE, epochs="1"),
         train("chained", "pictures", network=DEEP, learning_rate="0.003", epochs="14"),
         "UPDATE delc.stored_tensors SET value = delc.compress(value, halves => true)"
-        f" WHERE id IN ({tensors('halves')})",
+        f" WHERE id IN ({tensors('halves')} UNION ALL {tensors('broad')})",
         CHAINED,
     ]
     with workplace(cluster, template, *statements) as connection:
@@ -85,7 +87,7 @@ ALL = "SELECT id, pixels FROM pictures"
 LABELS = "SELECT key, rank, label FROM {} ORDER BY key, rank"
 
 
-@pytest.mark.parametrize("model", ["pictures", "halves", "chained", "odd"])
+@pytest.mark.parametrize("model", ["pictures", "halves", "broad", "chained", "odd"])
 @pytest.mark.parametrize("top", ["NULL", "1", "3"])
 def test_progressive_labels_are_those_of_full_precision(session: Connection, model: str, top: str) -> None:
     call = f"delc.predict_rows('{model}', '{ALL}', top => {top}, reading => '{{}}')"
@@ -139,6 +141,16 @@ def test_half_planes_are_read_one_by_one(session: Connection) -> None:
     found = rows(session, "SELECT DISTINCT bits, planes FROM delc.progressive_reading()")
     assert (16, 2.0) in found
     assert {bits for bits, _ in found} <= {16, 20, 24, 28, 32}
+
+
+def test_of_a_parameter_that_is_most_of_the_model_half_a_plane_less_is_read_first(session: Connection) -> None:
+    session.execute(f"SELECT * FROM delc.predict_rows_progressive('broad', '{ALL}')")
+    found = {bits: (planes, read) for bits, planes, read in rows(session, READ)}
+    assert found[12][0] == 1.5
+    assert found[12][1] < found[16][1]
+
+
+READ = "SELECT bits, max(planes), min(bytes) FROM delc.progressive_reading() GROUP BY bits"
 
 
 def test_a_layer_without_a_rule_is_read_in_full_and_named(session: Connection) -> None:
@@ -436,6 +448,12 @@ def test_a_tolerance_for_labels_is_refused(session: Connection, model: str, quer
     )
     assert error.sqlstate == "22023"
     assert "predicts labels" in message(error)
+
+
+def test_precision_is_a_word_that_postgresql_keeps_so_the_argument_is_called_reading(session: Connection) -> None:
+    asked = "SELECT delc.predict('pictures', p, {} => 'progressive') FROM pictures AS p LIMIT 1"
+    assert message(failure(session, asked.format("precision"))) == 'syntax error at or near "=>"'
+    assert value(session, asked.format("reading")).startswith("kind ")
 
 
 def test_null_as_reading_is_refused(session: Connection) -> None:

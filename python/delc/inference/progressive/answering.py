@@ -66,7 +66,8 @@ class Answering:
         """The answers for a batch of inputs."""
         rows = len(next(iter(inputs.values())))
         self.error_rates = torch.full((rows,), torch.nan, dtype=torch.float64)
-        found = self._answer(inputs, rows)
+        with self.model.budget.spending():
+            found = self._answer(inputs, rows)
         self._count(found)
         return found
 
@@ -77,21 +78,22 @@ class Answering:
             return self._all(self.model.full()(inputs), IN_FULL, self.model.all_bits)
         if self.chosen.kind == precision.PROGRESSIVE:
             if not self.model.bits and not self.model.complete:
-                if self.model.in_shared_memory:
-                    self.settler.remark = "read in full at once: memory that sessions share has the model"
-                    self.model.read_all()
-                    return self.settler.answer(inputs)
-                if not self.model.budget.affords(self.model.work.step(1, prepared=False)):
-                    return self.settler.answer(inputs)
-                self._begin()
+                self._begin(rows)
             return self.settler.answer(inputs)
         if self.chosen.kind == precision.PROBABLE:
             return self._probable(inputs)
         self.model.read_to(self.chosen.bits)
         return self._all(self.model.approximate(self.chosen.bits)(inputs), precision.PLANES, self.chosen.bits)
 
-    def _begin(self) -> None:
-        """Reads up to the first depth."""
+    def _begin(self, rows: int) -> None:
+        """Reads up to the first depth, or everything where bounds have no chance."""
+        if self.model.in_shared_memory:
+            self.settler.remark = "read in full at once: memory that sessions share has the model"
+            self.settler.read_all()
+        elif self.settler.may_try(rows):
+            self._read_first()
+
+    def _read_first(self) -> None:
         self.model.deepen()
         self.model.budget.earn(0.0, self.model.reading_seconds)
         if self.model.complete:

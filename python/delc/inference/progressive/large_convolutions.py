@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -18,9 +19,9 @@ WINDOWS_BYTES = 64 * 1024 * 1024
 KINDS = frozenset({"conv1d", "conv2d"})
 
 
-def is_wide(layer: LayerView) -> bool:
+def is_wide(kind: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a convolution reads all channels at once, in windows that torch can lay out."""
-    return layer.kind in KINDS and layer.arguments["groups"] == 1
+    return kind in KINDS and bool(arguments["groups"] == 1)
 
 
 class Windows:

@@ -86,7 +86,7 @@ def bound_margins(
     """Bounds of the lines from a pass: merged over the last layer, or traced back to the inputs (``relaxed``)."""
     name = layer or state.order[-1].name
     rows, count, outputs = lines.coefficients.shape
-    portion = max(1, relaxation.LINES_BYTES // (8 * relaxation.widest(state) * max(count, 1)))
+    portion = max(1, relaxation.lines_at_once(state) // max(count, 1))
     if count == 0:  # a single output wins whatever it is
         nothing = torch.empty((rows, 0), dtype=torch.float64)
         return Margins(nothing, nothing)

@@ -8,7 +8,7 @@ networks from blowing up.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -35,19 +35,23 @@ class Boxed:
     layers: list[LayerView]
     missing: str | None
 
+    def of(self, boxes: Boxes) -> Boxed:
+        """The same network with its parameters in these boxes, by parameter's name."""
+        of_layer: dict[str, dict[str, Box]] = {layer.name: {} for layer in self.layers}
+        for name, box in boxes.items():
+            owner, _, parameter = name.partition(".")
+            of_layer[owner][parameter] = box
+        views = [replace(layer, boxes=of_layer[layer.name], cache={}) for layer in self.layers]
+        return Boxed(self.network, views, self.missing)
+
 
 def boxed(network: Network, boxes: Boxes) -> Boxed:
     """The network with its layers as the rules see them; ``boxes`` by parameter's name."""
-    of_layer: dict[str, dict[str, Box]] = {layer.name: {} for layer in network}
-    for name, box in boxes.items():
-        owner, _, parameter = name.partition(".")
-        of_layer[owner][parameter] = box
     views = []
     for layer in network:
         module = find_kind(layer.kind).make(dict(layer.arguments), "meta").eval()
-        boxes_of = of_layer[layer.name]
-        views.append(LayerView(layer.name, layer.kind, dict(layer.arguments), module, boxes_of, tuple(layer.inputs)))
-    return Boxed(network, views, missing_rule(views))
+        views.append(LayerView(layer.name, layer.kind, dict(layer.arguments), module, {}, tuple(layer.inputs)))
+    return Boxed(network, views, missing_rule(views)).of(boxes)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from delc.inference.progressive import rounding
+from delc.inference.progressive import costs, rounding
 from delc.inference.progressive.stages import LayerView, Stage
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def bound_numbers(
     flat = chosen.flatten(1)
     rows, places = flat.nonzero(as_tuple=True)
     shape = chosen.shape[1:]
-    portion = max(1, LINES_BYTES // (8 * widest(state)))
+    portion = lines_at_once(state)
     for start in range(0, len(rows), portion):
         check()
         some, where = rows[start : start + portion], places[start : start + portion]
@@ -110,6 +110,29 @@ def bound_numbers(
     return low, high
 
 
+def lines_at_once(state: Pass) -> int:
+    """How many lines a portion has."""
+    stages = [(view, state.stages[view.name]) for view in state.order]
+    dearest = max((_flops(view, stage) for view, stage in stages if isinstance(stage, Stage)), default=1)
+    return max(1, int(min(LINES_BYTES / (8 * max(widest(state), 1)), costs.PORTION_FLOPS / max(dearest, 1))))
+
+
 def widest(state: Pass) -> int:
     """The most numbers that one row has in a layer."""
-    return max((stage.bounds.low[0].numel() for stage in state.stages.values() if isinstance(stage, Stage)), default=1)
+    return max((_numbers_of(stage) for stage in state.stages.values() if isinstance(stage, Stage)), default=1)
+
+
+def _numbers_of(stage: Stage) -> int:
+    """Those that one row has."""
+    return stage.bounds.low[0].numel()
+
+
+def _flops(view: LayerView, stage: Stage) -> int:
+    """Operations that take a line back through the layer: each weight counts wherever it is used."""
+    if not stage.pulls:
+        return 0
+    return sum(
+        2 * box.centre.numel() * max(1, _numbers_of(stage) // len(box.centre))
+        for box in view.boxes.values()
+        if box.centre.dim() > 1 and len(box.centre)
+    )

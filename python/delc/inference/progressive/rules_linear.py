@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -90,9 +91,9 @@ def product_stage(
     )
 
 
-def is_large(layer: LayerView) -> bool:
+def is_large(kind: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a layer's weight is bounded as a large matrix where it has enough numbers."""
-    return layer.kind == "linear" or is_wide(layer)
+    return kind == "linear" or is_wide(kind, arguments)
 
 
 @rule("linear")
@@ -152,7 +153,7 @@ def layer_convolution(layer: LayerView) -> Product:
 def convolution(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     """Each output sums at most a window of each channel of its group."""
     box = layer.boxes["weight"]
-    if is_large(layer):
+    if is_large(layer.kind, layer.arguments):
         large: LargeMatrix | None = layer.kept("large", lambda: LargeMatrix.of(box))
         if large is not None:
             return _large_convolution(layer, numbers(inputs[0]), large)

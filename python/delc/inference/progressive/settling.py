@@ -6,7 +6,8 @@ same rows in one product, so the same numbers to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,8 +17,11 @@ from delc.inference.progressive import costs, methods
 from delc.inference.progressive.decisions import Decision, exact_evidence
 from delc.inference.progressive.methods import Inputs, Method
 from delc.inference.progressive.propagation import Boxed, Check, do_nothing
+from delc.server import threads
 
 IN_FULL = "in full"
+
+OUT_OF_TIME = "read in full: bounds would have taken more time than they may"
 
 Forward = Callable[[Inputs], torch.Tensor]
 
@@ -104,13 +108,9 @@ class Settler:
         answers: Answers | None = None
         if self.source.complete:
             self.remark = self.remark or "the session holds the model in full"
-        self._give_up_early()
-        while len(open_rows) and not self.source.complete:
-            if not self._affords_depth(len(open_rows)):
-                self.source.read_all()
-                break
+        while len(open_rows) and not self.source.complete and self.may_try(len(open_rows)):
             answers, open_rows = self._at_this_depth(inputs, answers, open_rows)
-            if len(open_rows):
+            if len(open_rows) and not self.source.complete:
                 self.source.deepen()
         if len(open_rows):
             answers = self._in_full(inputs, answers, open_rows)
@@ -119,43 +119,68 @@ class Settler:
             self.settled[(bits, method)] = self.settled.get((bits, method), 0) + 1
         return answers
 
-    def _give_up_early(self) -> None:
-        reason = self.source.missing or self.decision.possible
-        if reason is not None and not self.source.complete:
-            self.remark = f"read in full at once: {reason}"
-            self.source.read_all()
+    def may_try(self, rows: int) -> bool:
+        """Whether bounds may be tried at this depth, for a few of the open rows at least; if not, all is read."""
+        reason = self._against(rows)
+        if reason is not None:
+            self.remark = reason
+            self.read_all()
+        return reason is None
 
-    def _affords_depth(self, rows: int) -> bool:
-        """Whether bounds may be tried at this depth, for a few rows at least."""
-        step = self.source.work.step(min(rows, costs.SAMPLE), prepared=self.source.prepared)
-        if self.budget.affords(step):
-            return True
-        self.remark = "read in full: bounds would have taken more time than they may"
-        return False
+    def _against(self, rows: int) -> str | None:
+        """Why bounds are not tried."""
+        work, prepared = self.source.work, self.source.prepared
+        if not self.budget.affords(work.step(min(rows, costs.SAMPLE), prepared=prepared)):
+            return OUT_OF_TIME
+        reason = self.decision.possible or self.source.missing
+        return None if reason is None else f"read in full at once: {reason}"
+
+    def read_all(self) -> None:
+        """Everything that is left, which full precision would have read too."""
+        with self.budget.free():
+            self.source.read_all()
 
     def _at_this_depth(
         self, inputs: Inputs, answers: Answers | None, open_rows: torch.Tensor
-    ) -> tuple[Answers, torch.Tensor]:
-        """Tries a few rows, and the others where most of these are settled; the answers and what stays open."""
+    ) -> tuple[Answers | None, torch.Tensor]:
+        """Tries a few rows, and the others where all of these are settled; the answers and what stays open.
+
+        A row that stays open has the next bits read for it, and at the last depth all rows that wait are settled
+        together: what bounds find for them before is not needed. Where not even one pass over all rows can be
+        afforded, or reading all that is left takes less time, everything is read.
+        """
         work = self.source.work
         whole = work.step(len(open_rows), prepared=self.source.prepared)
-        size = len(open_rows) if self.budget.cheap(whole) else costs.SAMPLE
-        sample, rest = open_rows[:size], open_rows[size:]
-        answers = self._guess(answers, inputs, sample)
-        left = self._by_methods(inputs, answers, sample)
-        if not len(rest):
-            return answers, left
-        settled = len(sample) - len(left)
-        if settled < costs.WORTHWHILE * len(sample) or not self.budget.affords(work.step(len(rest), prepared=True)):
+        if self.budget.cheap(whole):
+            return self._settled(inputs, answers, open_rows)
+        if len(open_rows) > costs.SAMPLE and (reason := self._too_many(whole)) is not None:
+            self.remark = reason
+            self.read_all()
+            return answers, open_rows
+        sample, rest = open_rows[: costs.SAMPLE], open_rows[costs.SAMPLE :]
+        answers, left = self._settled(inputs, answers, sample)
+        if len(left) or not len(rest) or not self.budget.affords(work.step(len(rest), prepared=True)):
             return answers, torch.cat([left, rest])
-        answers = self._guess(answers, inputs, rest)
-        return answers, torch.cat([left, self._by_methods(inputs, answers, rest)])
+        return self._settled(inputs, answers, rest)
+
+    def _too_many(self, whole: float) -> str | None:
+        """Why bounds of that many rows are not even begun."""
+        if not self.budget.affords(whole):
+            return OUT_OF_TIME
+        if whole * self.budget.pace > self.source.seconds_left:
+            return "read in full: bounds of so many rows would have taken more time than reading what was left"
+        return None
+
+    def _settled(self, inputs: Inputs, answers: Answers | None, rows: torch.Tensor) -> tuple[Answers, torch.Tensor]:
+        """The answers with what bounds find for some rows, and those of them that stay open."""
+        answers = self._guess(answers, inputs, rows)
+        return answers, self._by_methods(inputs, answers, rows)
 
     def _guess(self, answers: Answers | None, inputs: Inputs, rows: torch.Tensor) -> Answers:
         """The answers with guesses for some rows from the bits that were read so far."""
         work = self.source.work
         estimate = work.guess(len(rows)) + (0.0 if self.source.prepared else work.preparing)
-        with self.budget.spending(estimate):
+        with self._step(estimate):
             guess = self.source.middle()(methods.some(inputs, rows))
             answers = answers or self._blank(guess, len(next(iter(inputs.values()))))
             answers.outputs[rows] = guess
@@ -196,7 +221,7 @@ class Settler:
         """
         outputs = answers.outputs.shape[1]
         whole = self._seconds(method, outputs, len(open_rows))
-        size, rest = len(open_rows) if self.budget.cheap(whole) else costs.PROBE, open_rows
+        size, rest = len(open_rows) if self.budget.cheap(whole) else self._probe(method, outputs), open_rows
         left: list[torch.Tensor] = []
         took = 0.0
         while len(rest):
@@ -216,6 +241,13 @@ class Settler:
             size *= costs.GROWTH
         return torch.cat(left), True
 
+    def _probe(self, method: Method, outputs: int) -> int:
+        """So many rows that they take a small part of what is left, at least one."""
+        size = costs.PROBE
+        while size > 1 and not self.budget.affords(costs.CAUTION * self._seconds(method, outputs, size)):
+            size //= 2
+        return size
+
     def _seconds(self, method: Method, outputs: int, rows: int) -> float:
         """What a method is expected to take."""
         if method is Method.INTERVALS:
@@ -223,7 +255,13 @@ class Settler:
         passes = costs.INTERVAL_PASSES + 1.0 + outputs
         if method is Method.REFINED:
             passes += self._crossing / 2
-        return self.source.work.traces(passes, rows)
+        return self.source.work.traces(passes, rows, refined=method is Method.REFINED)
+
+    @contextmanager
+    def _step(self, estimate: float) -> Iterator[None]:
+        """What the block takes is paid; with one thread, where it is not expected to take long."""
+        with self.budget.spending(estimate), threads.one() if estimate < costs.THREADED else nullcontext():
+            yield
 
     def _check(self) -> None:
         """Whether the query was cancelled, and whether there is time left."""
@@ -237,7 +275,7 @@ class Settler:
         before = self.budget.spent
         some, guess = methods.some(inputs, rows), answers.outputs[rows]
         try:
-            with self.budget.spending(estimate):
+            with self._step(estimate):
                 found = methods.attempt(self.source.boxed(), method, some, guess, self.decision, self._check)
         except costs.OutOfTime:
             return rows, self.budget.spent - before
@@ -253,7 +291,8 @@ class Settler:
 
     def _in_full(self, inputs: Inputs, answers: Answers | None, open_rows: torch.Tensor) -> Answers:
         self.remark = self.remark or "read in full: some rows were not settled by fewer bits"
-        outputs = self.source.full()(inputs)
+        with self.budget.free():
+            outputs = self.source.full()(inputs)
         if answers is None:
             answers = self._blank(outputs, len(outputs))
         exact = exact_evidence(self.decision, outputs[open_rows])

@@ -21,16 +21,27 @@ import torch
 from delc.features import FittedFeatures
 from delc.inference.progressive import costs, large_products
 from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
-from delc.inference.progressive.depths import AHEAD_BITS, FIRST_BITS, SMALL, Depths, read_ahead
+from delc.inference.progressive.depths import (
+    AHEAD_BITS,
+    BEHIND_BITS,
+    BEHIND_KNOWN,
+    FIRST_BITS,
+    SMALL,
+    Depths,
+    read_ahead,
+    read_behind,
+)
 from delc.inference.progressive.fill import filled
 from delc.inference.progressive.numbers import Numbers
-from delc.inference.progressive.propagation import Boxed, boxed
+from delc.inference.progressive.propagation import RELAXED, Boxed, boxed
 from delc.inference.progressive.rules_linear import is_large
 from delc.inference.progressive.settling import Forward
 from delc.models import loaded, parameters, stored_tensors
 from delc.models.versions import ModelVersion
 from delc.networks import BuiltNetwork, Network, restore
+from delc.networks.module import NetworkModule
 from delc.networks.resolution import ResolvedNetwork, resolve
+from delc.networks.state import load_state
 from delc.server import interrupts, queries, settings, tensors
 from delc.server.errors import InvalidParameter
 
@@ -62,7 +73,7 @@ class Hop:
 @dataclass
 class StoredTensor:
     """A parameter, or a chunk of one. ``bits``: the depths to which it can be read; ``planes``: how many of them it
-    is. ``ahead``: how many depths further than others it is read.
+    is. ``ahead``: how many depths further than others it is read; ``behind``: whether it is read less far than they.
     """
 
     name: str
@@ -75,6 +86,7 @@ class StoredTensor:
     part: int = 0
     """Which of the parameter's chunks it is, counted from 0."""
     ahead: int = 0
+    behind: bool = False
     planes: int = 0
 
     @property
@@ -92,6 +104,8 @@ class StoredTensor:
         if not self.large:
             return len(self.bits)
         further = self.ahead if bits == AHEAD_BITS else 0
+        if bits == BEHIND_BITS:
+            bits = BEHIND_KNOWN if self.behind else FIRST_BITS
         return min(len(self.bits), max(1, sum(known <= bits for known in self.bits) + further))
 
     @staticmethod
@@ -139,8 +153,10 @@ class StoredModel:
     _numbers: dict[str, Numbers] = field(default_factory=dict)
     _boxes: dict[str, tuple[list[int], Box]] = field(default_factory=dict)
     """By name, with the bits that were known of each chunk."""
+    _unknown: Boxed | None = None
     _net: Boxed | None = None
-    _middle: BuiltNetwork | None = None
+    _guessing: NetworkModule | None = None
+    _middle: NetworkModule | None = None
     _approximate: dict[int, BuiltNetwork] = field(default_factory=dict)
 
     @property
@@ -155,7 +171,9 @@ class StoredModel:
         most = max((tensor.bits[-1] for tensor in self.tensors if "float" in tensor.dtype), default=ALL_BITS)
         if FIRST_BITS in found and any(tensor.ahead for tensor in self.tensors):
             found.add(AHEAD_BITS)
-        return sorted(bits for bits in found | {most} if bits >= min(FIRST_BITS, most))
+        if FIRST_BITS in found and any(tensor.behind for tensor in self.tensors):
+            found.add(BEHIND_BITS)
+        return sorted(bits for bits in found | {most} if bits >= min(BEHIND_BITS, most))
 
     @property
     def all_bits(self) -> int:
@@ -166,7 +184,7 @@ class StoredModel:
     def missing(self) -> str | None:
         """Why nothing can be certified."""
         if not self._missing:
-            self._missing.append(self.boxed_without_numbers().missing)
+            self._missing.append(self._layers().missing)
         return self._missing[0]
 
     @property
@@ -178,15 +196,22 @@ class StoredModel:
 
     def _measured(self) -> costs.Work:
         shapes = {tensor.name: tensor.shape for tensor in self.tensors if tensor.dtype == "float32"}
+        layers = self.resolved.layers
         large = {
             layer.name: math.prod(shapes[weight])
-            for layer in self.boxed_without_numbers().layers
+            for layer in layers
             if (weight := f"{layer.name}.weight") in shapes
-            and is_large(layer)
+            and is_large(layer.kind, layer.arguments)
             and math.prod(shapes[weight]) >= large_products.FROM
         }
-        flops = sum(layer.flops for layer in self.resolved.layers if layer.name in large)
-        return costs.Work(self.resolved.parameters, sum(large.values()), self.resolved.flops(1), flops)
+        return costs.Work(
+            numbers=self.resolved.parameters,
+            large=sum(large.values()),
+            flops=self.resolved.flops(1),
+            large_flops=sum(layer.flops for layer in layers if layer.name in large),
+            layers=len(layers),
+            bent=sum(layer.kind in RELAXED for layer in layers),
+        )
 
     @property
     def stored_bytes(self) -> int:
@@ -257,8 +282,11 @@ class StoredModel:
             return True
         interrupts.check()
         started, used = time.perf_counter(), time.process_time()
+        if tensor.planes:
+            self.budget.spent += costs.ANOTHER_READ
         try:
-            done = self._read_further(tensor, planes) if len(tensor.hops) == 1 else self._read_chain(tensor, planes)
+            with self.budget.free():
+                done = self._read_further(tensor, planes) if len(tensor.hops) == 1 else self._read_chain(tensor, planes)
         except plpy.SPIError as error:
             if not stored_tensors.tells_damage(error):
                 raise
@@ -326,9 +354,11 @@ class StoredModel:
         for tensor in self.tensors:
             chunks.setdefault(tensor.name, []).append(tensor)
             tensor.part = len(chunks[tensor.name]) - 1
-        further = read_ahead({name: _depths(found) for name, found in chunks.items()})
+        depths = {name: _depths(found) for name, found in chunks.items()}
+        further, behind = read_ahead(depths), read_behind(depths)
         for tensor in self.tensors:
             tensor.ahead = 1 if tensor.name in further else 0
+            tensor.behind = tensor.name == behind
 
     def forget(self) -> None:
         """Drops the planes that are kept."""
@@ -337,7 +367,7 @@ class StoredModel:
             for hop in tensor.hops:
                 hop.prefix = b""
         self.bits = 0
-        self._net = self._middle = None
+        self._net = self._unknown = self._middle = self._guessing = None
         self._boxes.clear()
         self._numbers.clear()
 
@@ -383,14 +413,16 @@ class StoredModel:
             self._boxes[name] = list(numbers.known), box
         return {name: box for name, (_, box) in self._boxes.items()}
 
-    def boxed_without_numbers(self) -> Boxed:
-        """The network with nothing known of its parameters."""
-        return boxed(self.resolved.network, {})
+    def _layers(self) -> Boxed:
+        """The network with nothing known of its parameters; its layers are made once."""
+        if self._unknown is None:
+            self._unknown = boxed(self.resolved.network, {})
+        return self._unknown
 
     def boxed(self) -> Boxed:
         """The network with its parameters' boxes."""
         if self._net is None:
-            self._net = boxed(self.resolved.network, self.boxes())
+            self._net = self._layers().of(self.boxes())
         return self._net
 
     def middle(self) -> Forward:
@@ -399,8 +431,11 @@ class StoredModel:
             boxes = {
                 f"{layer.name}.{name}": box.centre for layer in self.boxed().layers for name, box in layer.boxes.items()
             }
-            self._middle = self._restored(boxes)
-        return self._middle.module
+            if self._guessing is None:
+                self._guessing = self._bare()
+            load_state(self._guessing, boxes, copy=False)
+            self._middle = self._guessing
+        return self._middle
 
     def approximate(self, bits: int) -> Forward:
         """The network made from so many leading bits, with unknown ones at their likely place."""
@@ -410,6 +445,12 @@ class StoredModel:
                 values[name] = filled(prefix, box_of_prefix(prefix, known_bits), known_bits)
             self._approximate[bits] = self._restored(values)
         return self._approximate[bits].module
+
+    def _bare(self) -> NetworkModule:
+        """The network without numbers, of the layers that bounds look at."""
+        modules = {layer.name: layer.module for layer in self._layers().layers}
+        module = NetworkModule(self.resolved.network, modules, tuple(self.resolved.inputs))
+        return module.eval().requires_grad_(False)
 
     def _restored(self, state: dict[str, torch.Tensor]) -> BuiltNetwork:
         built = restore(self.resolved.network, self.features.input_specs(), state)
@@ -454,10 +495,12 @@ def open_model(version: ModelVersion) -> tuple[StoredModel, Reading]:
     model = _models.get(key)
     before = Reading() if model is None else replace(model.reading)
     if model is None:
+        started = time.process_time()
         features = FittedFeatures.from_json(version.features)
         resolved = resolve(Network.parse(version.network), features.input_specs())
         model = StoredModel(version, features, resolved, [], Reading())
         model.read_directories()
+        model.budget.spent += time.process_time() - started
         _models[key] = model
     _models.move_to_end(key)
     return model, before

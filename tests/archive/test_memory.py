@@ -161,6 +161,21 @@ def test_memory_that_the_system_does_not_give_is_no_damage(large: Connection, qu
     assert rows(large, "SELECT * FROM delc.verify_archive('large')") == []
 
 
+
+
+def test_memory_that_the_system_does_not_give_to_torch_is_told_as_such(large: Connection) -> None:
+    large.execute("SELECT delc.describe_parameters('tiny')")
+    process = Path(f"/proc/{large.info.backend_pid}")
+    run_inside(large, LIMIT_ADDRESSES, -1)
+    for share in (0.5, 1.2, 1.5):
+        room = int(share * 6 * CHUNK_MEGABYTES) * 2**20
+        run_inside(large, LIMIT_ADDRESSES, status(process, "VmSize") * 1024 + room)
+        error = failure(large, "SELECT * FROM delc.describe_parameters('large')")
+        run_inside(large, LIMIT_ADDRESSES, -1)
+        assert error.sqlstate == "53200", message(error)
+        assert message(error).startswith("delc: out of memory")
+
+
 def test_storing_a_difference_takes_what_archiving_counts_with(fresh_db: Connection, last: int) -> None:
     store = """
 from delc.archive import archiving, encoding

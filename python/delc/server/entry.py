@@ -12,13 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import plpy
 
 import __main__
-from delc.server.errors import Conflict, DelcError
+from delc.server.errors import Conflict, DelcError, OutOfMemory
 from delc.server.queries import UNDEFINED_TABLE, sqlstate_of
+from delc.server.starved import is_starved, told
 from delc.server.streams import row_by_row
 from delc.server.threads import signals_blocked
 
@@ -31,8 +32,11 @@ def call(path: str, *arguments: Any) -> Any:
     try:
         result = _function(path)(*arguments)
         return list(result) if isinstance(result, Iterator) else result
-    except (DelcError, plpy.SPIError) as error:
-        raise cast(plpy.Error, _for_user(error)) from None
+    except (DelcError, plpy.SPIError, MemoryError, RuntimeError, OSError) as error:
+        found = _for_user(error)
+        if found is None:
+            raise
+        raise found from None
 
 
 def stream(path: str, *arguments: Any) -> Iterator[Any]:
@@ -41,9 +45,11 @@ def stream(path: str, *arguments: Any) -> Iterator[Any]:
 
 
 def _for_user(error: BaseException) -> plpy.Error | None:
-    """The error that the user gets; None for what is no error of the package or of a query."""
+    """The error that the user gets; None for what is no error of the package, of a query or of starving."""
     if isinstance(error, DelcError):
         return _error_for_user(error.message, error.detail, error.hint, error.sqlstate)
+    if is_starved(error):
+        return _error_for_user(_STARVED, told(error), "Try again later, or with less at a time.", OutOfMemory.sqlstate)
     if not isinstance(error, plpy.SPIError):
         return None
     if _is_dropped_data(error):
@@ -53,6 +59,8 @@ def _for_user(error: BaseException) -> plpy.Error | None:
     message = str(error).removeprefix(f"{_UserError.__name__}: ")
     return _error_for_user(message, detail, hint, sqlstate_of(error))
 
+
+_STARVED = "out of memory: the system gave no more"
 
 _DROPPED_DATA = (
     "the data set was dropped by another transaction meanwhile",

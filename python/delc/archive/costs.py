@@ -1,8 +1,6 @@
 """What storing a tensor in some way takes, in bytes, and what getting it back takes, in milliseconds.
 
-Bytes are measured on samples. Milliseconds follow from bytes read and numbers made, at rates of one core that
-bench/bench_checkout.py holds against what reading takes: measuring them here would give another plan each time. What
-counts are their ratios.
+Bytes are measured on samples. Milliseconds follow from bytes read and numbers made (``delc.archive.rates``).
 """
 
 from __future__ import annotations
@@ -11,16 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
+from delc.archive import rates
 from delc.archive.samples import Sample
 from delc.archive.scope import Tensor
 from delc.server import queries
 
-_FETCHED = 2.0e6  # bytes of a stored value that are fetched in a millisecond
-_DECODED = {"fast": 2.0e6, "dense": 1.0e6, "sub": 0.58e6, "planes": 0.48e6, "xor": 0.48e6}
-"""Bytes of numbers that an encoding gives in a millisecond; a difference, when its base is there: with a second base or
-without."""
-
-_EACH = 0.05  # milliseconds for finding one stored value
 _OVERHEAD_BYTES = 160  # what an encoded value has beside its numbers, about: a sample's is not to be scaled
 
 
@@ -59,7 +52,7 @@ def difference_in_full(base: Tensor, tensor: Tensor, method: str) -> Cost:
 
 def of(tensor: Tensor, encoding: str, stored_bytes: float) -> Cost:
     """The cost of a tensor that takes so many bytes in an encoding."""
-    return Cost(stored_bytes, _EACH + stored_bytes / _FETCHED + raw_bytes(tensor) / _DECODED[encoding])
+    return Cost(stored_bytes, rates.EACH + stored_bytes / rates.FETCHED + raw_bytes(tensor) / rates.DECODED[encoding])
 
 
 def raw_bytes(tensor: Tensor) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import optimize, sparse
 
-from delc.archive.planning.best_of_two import best_of_two
 from delc.archive.planning.graph import Costs, Ids, StorageGraph
+from delc.archive.planning.priced import priced
 from delc.archive.planning.problem import Problem, planner
 from delc.archive.planning.pruning import useless_edges
 from delc.server.errors import LimitExceeded
@@ -24,7 +24,8 @@ def exact(problem: Problem) -> tuple[Ids, float]:
     """The plan of least storage and a proven lower bound; they differ where the solver ran out of time.
 
     A flow of one unit from the root to every matrix, on edges that are paid for once (Wong 1980); its relaxation is
-    tight, and snapshots' costs are linear in it under every scheme. ``LimitExceeded`` for large graphs.
+    tight, and snapshots' costs are linear in it under every scheme. Where the time is out, the better of what the
+    solver has and of the planner "priced". ``LimitExceeded`` for large graphs.
     """
     part, ids = problem.graph.without(useless_edges(problem))
     variables = len(part.source) * (part.matrices + 1)
@@ -34,23 +35,26 @@ def exact(problem: Problem) -> tuple[Ids, float]:
             detail=f"Allowed are {MOST_VARIABLES}, about the edges times the matrices.",
             hint='Use the planner "priced".',
         )
-    fallback = best_of_two(problem)
-    found, bound = _solve(problem, _Program(problem, part))
+    found, bound, proven = _solve(problem, _Program(problem, part))
     storage = problem.graph.storage
-    if found is None:
-        return fallback, bound
     edges = np.full(part.matrices + 1, -1)
-    chosen = np.flatnonzero(found)
-    edges[part.target[chosen]] = ids[chosen]
-    better = problem.holds(fallback) and storage[fallback[1:]].sum() < storage[edges[1:]].sum()
-    return (fallback if better else edges), bound
+    if found is not None:
+        chosen = np.flatnonzero(found)
+        edges[part.target[chosen]] = ids[chosen]
+        if proven:
+            return edges, bound
+    searched, its_bound = priced(problem)
+    better = found is None or (problem.holds(searched) and storage[searched[1:]].sum() < storage[edges[1:]].sum())
+    return (searched if better else edges), max(bound, its_bound)
 
 
 plan = planner(exact)
 
 
-def _solve(problem: Problem, program: _Program) -> tuple[Ids | None, float]:
-    """The edges used (edges,) as 0 and 1, or None where none were found in time, and a bound of the storage."""
+def _solve(problem: Problem, program: _Program) -> tuple[Ids | None, float, bool]:
+    """The edges used (edges,) as 0 and 1, or None where none were found in time; a bound of the storage; and whether
+    they are the optimum.
+    """
     seconds = FIRST_SECONDS
     while True:
         problem.check()
@@ -67,7 +71,7 @@ def _solve(problem: Problem, program: _Program) -> tuple[Ids | None, float]:
     problem.check()
     bound = float(answer.fun) if answer.status == 0 else float(answer.mip_dual_bound or 0.0)
     used = None if answer.x is None else np.round(answer.x[: program.edges]).astype(np.int64)
-    return used, max(bound, 0.0)
+    return used, max(bound, 0.0), answer.status == 0
 
 
 @dataclass

@@ -395,12 +395,53 @@ def written_by_torch(module: nn.Module, rows: torch.Tensor, opset: int) -> memor
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize("opset", [14, 16, 17, 18])
 @pytest.mark.parametrize(("layers", "norm_first"), [(1, False), (2, True)])
 def test_a_causal_encoder_as_torch_writes_onnx(layers: int, norm_first: bool, opset: int) -> None:
     torch.manual_seed(5)
     module, rows = Encoder(layers, norm_first).eval(), torch.randn(5, 6, 8)
     check(restored(onnx_import.read(written_by_torch(module, rows, opset), unlimited)), module, rows)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("shape", [(8,), (6, 8)])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("opset", [11, 16])
+def test_a_layer_normalisation_of_nine_operators_comes_in_as_one(
+    shape: tuple[int, ...], bias: bool, opset: int
+) -> None:
+    torch.manual_seed(6)
+    norm = nn.LayerNorm(shape, eps=1e-3, bias=bias)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    module, rows = nn.Sequential(nn.Tanh(), norm, nn.ReLU()).eval(), torch.randn(5, 6, 8)
+    built = restored(onnx_import.read(written_by_torch(module, rows, opset), unlimited))
+    assert [layer.kind for layer in built.resolved.layers] == ["tanh", "layer_norm", "relu"]
+    check(built, module, rows)
+
+
+class Begun(nn.Module):
+    """An LSTM that is given its first states."""
+
+    def __init__(self, first: torch.Tensor) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(8, 4, batch_first=True)
+        self.first = nn.Parameter(first)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.first.expand(1, x.shape[0], 4).contiguous()
+        result: torch.Tensor = self.lstm(x, (first, first))[0]
+        return result
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_first_states_of_zeros_are_what_a_recurrent_layer_begins_with() -> None:
+    torch.manual_seed(7)
+    module, rows = Begun(torch.zeros(1, 1, 4)).eval(), torch.randn(5, 6, 8)
+    check(restored(onnx_import.read(written_by_torch(module, rows, 17), unlimited)), module, rows)
+    others = written_by_torch(Begun(torch.ones(1, 1, 4)).eval(), rows, 17)
+    with pytest.raises(InvalidParameter, match="repeated for every row, as an initial state of a recurrent layer"):
+        onnx_import.read(others, unlimited)
 
 
 def test_a_mask_that_says_to_be_huge_is_not_made() -> None:

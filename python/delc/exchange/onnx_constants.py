@@ -28,6 +28,19 @@ def with_constants(library: Any, nodes: Sequence[Any], tensors: dict[str, torch.
     return left
 
 
+def with_own_tensors(nodes: Sequence[Any], tensors: dict[str, torch.Tensor]) -> list[Any]:
+    """The nodes but for an Identity of a tensor of the file, by which exporters write equal tensors once: its name
+    becomes one for the same numbers.
+    """
+    left = []
+    for node in nodes:
+        if node.op_type == "Identity" and node.input and node.input[0] in tensors:
+            tensors[node.output[0]] = tensors[node.input[0]]
+        else:
+            left.append(node)
+    return left
+
+
 def _constant(library: Any, node: Any) -> torch.Tensor | None:
     """The value of a Constant of few numbers."""
     tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
@@ -54,11 +67,19 @@ def _worked_out(library: Any, node: Any, small: Mapping[str, torch.Tensor]) -> t
 Work = Callable[[Sequence[torch.Tensor], Mapping[str, Any]], torch.Tensor | None]
 
 
-def _filled(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> torch.Tensor | None:
-    sizes = operands[0].tolist()
-    if "value" in attributes and (attributes["value"].data_type != INT64 or any(attributes["value"].raw_data)):
+def constant_of_shape(attributes: Mapping[str, Any]) -> int | None:
+    """The whole number that a ConstantOfShape repeats; None where it is none."""
+    value = attributes.get("value")
+    if value is None or value.data_type != INT64 or value.external_data:
         return None
-    return torch.zeros(sizes, dtype=torch.int64) if 0 <= math.prod(sizes) <= MOST_NUMBERS else None
+    return int.from_bytes(value.raw_data[:8], "little", signed=True) if value.raw_data else (*value.int64_data, 0)[0]
+
+
+def _filled(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> torch.Tensor | None:
+    sizes, number = operands[0].tolist(), constant_of_shape(attributes) if "value" in attributes else 0
+    if number is None or not 0 <= math.prod(sizes) <= MOST_NUMBERS:
+        return None
+    return torch.full(sizes, number, dtype=torch.int64)
 
 
 def _joined(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> torch.Tensor:
@@ -96,7 +117,12 @@ def _plus(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> to
     return operands[0] + operands[1]
 
 
+def _times(operands: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> torch.Tensor:
+    return operands[0] * operands[1]
+
+
 _WORK: dict[str, Work] = {
+    "Mul": _times,
     "Mod": _modulo,
     "Add": _plus,
     "ConstantOfShape": _filled,

@@ -13,9 +13,10 @@ import torch
 
 from delc.exchange.assembly import Assembly, refuse
 from delc.exchange.axes import Size
-from delc.exchange.onnx_constants import with_constants
+from delc.exchange.onnx_constants import constant_of_shape, with_constants, with_own_tensors
 from delc.exchange.onnx_gelu import with_gelu
 from delc.exchange.onnx_groups import with_groups
+from delc.exchange.onnx_layer_norm import with_layer_norm
 from delc.exchange.onnx_library import onnx
 from delc.exchange.onnx_moved import MovedOperators
 from delc.exchange.onnx_operator import Operator
@@ -57,13 +58,15 @@ def _assemble(
 ) -> Assembly:
     inputs = {value.name: _input(value) for value in graph.input if value.name not in tensors}
     opset = next((each.version for each in opsets if each.domain in ("", "ai.onnx")), 1)
+    nodes = with_own_tensors(list(graph.node), tensors)
     paths = {name: _path(name) for name in tensors}
-    nodes = with_constants(library, list(graph.node), tensors)
+    nodes = with_constants(library, nodes, tensors)
     assembly = Assembly(inputs, tensors, paths)
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
     if len(graph.output) != 1:
         refuse(f"{len(graph.output)} outputs")
-    nodes = with_groups(library, with_gelu(library, nodes, tensors), tensors)
+    nodes = with_layer_norm(library, with_gelu(library, nodes, tensors), tensors)
+    nodes = with_groups(library, nodes, tensors)
     reading = Reading(assembly, ranks, opset, read_by(nodes, graph.output[0].name))
     for node in nodes:
         if not reading.read.isdisjoint(node.output):
@@ -131,6 +134,8 @@ class Reading:
 
         def otherwise() -> None:
             convert = OPERATORS.get(operator.name)
+            if operator.name == "Expand" and self.assembly.tensor(operator.value) is not None:
+                refuse(f'"{operator.value[:100]}" repeated for every row, as an initial state of a recurrent layer is')
             if convert is None:
                 refuse(f"the operator {operator.name[:100]}")
             convert(self.assembly, operator)
@@ -167,6 +172,10 @@ def _convert(library: Any, reading: Reading, node: Any, require: Callable[[int, 
     if node.op_type == "ConstantOfShape" and _fills_with_zero(library, node):
         reading.sizes.zeros(node.output[0])
         return
+    if node.op_type == "ConstantOfShape":
+        number = constant_of_shape({item.name: library.helper.get_attribute_value(item) for item in node.attribute})
+        if number is not None and reading.sizes.filled(node.output[0], node.input[0], number):
+            return
     attributes = {item.name: _attribute(library, item) for item in node.attribute}
     inputs, outputs = list(node.input), list(node.output)
     reading.convert(Operator(node.op_type, inputs, outputs, attributes, reading.ranks, reading.opset))

@@ -57,6 +57,11 @@ class Sizes:
         if operator.name in _KEEP_ZEROS and operator.inputs and self._reads_zeros(operator):
             self._zeros.add(output)
             return True
+        if operator.name == "Equal" and self._all_differ(operator):
+            self._zeros.add(output)
+            return True
+        if operator.name == "Where" and operator.inputs[0] in self._zeros and operator.inputs[2] in self._sizes:
+            return self._put(output, self._sizes[operator.inputs[2]])
         if operator.name == "Shape":
             return self._put(output, self._shape(operator))
         if all(self._assembly.tensor(value) is not None for value in operator.inputs):
@@ -72,13 +77,31 @@ class Sizes:
         known = self._zeros if operator.name != "Expand" else None
         return all(value in known if known is not None else self.is_zero(value) for value in values)
 
+    def _all_differ(self, operator: Operator) -> bool:
+        """Whether two lists of sizes have no element in common, as where torch looks for sizes of −1."""
+        one, other = (self.of(value) for value in operator.inputs[:2])
+        if one is None or other is None or len(one) != len(other):
+            return False
+        # A multiple of the rows is 0 or more.
+        return all((a.count < 0) != (b.count < 0) or not (a.rows or b.rows or a.count == b.count)
+                   for a, b in zip(one, other, strict=True))  # fmt: skip
+
     def _put(self, output: str, sizes: list[Size] | None) -> bool:
         if sizes is None:
             return False
         self._sizes[output] = sizes
         return True
 
+    def filled(self, value: str, shape: str, number: int) -> bool:
+        """Notes that a value is a list of one whole number over and over, if its length is known."""
+        sizes = self._sizes.get(shape)
+        if sizes is None or len(sizes) != 1 or sizes[0].rows or not 0 <= sizes[0].count <= MOST_NUMBERS:
+            return False
+        return self._put(value, [Size(number)] * sizes[0].count)
+
     def _shape(self, operator: Operator) -> list[Size] | None:
+        if len(self._sizes.get(operator.value, ())) > 1:
+            return [Size(len(self._sizes[operator.value]))]
         extents = self._extents(operator.value)
         return None if extents is None else extents[operator.get("start", 0) : operator.get("end", END)]
 
@@ -146,12 +169,17 @@ def _cast(operator: Operator, operands: Operands) -> list[Size] | None:
 
 
 def _reshaped(operator: Operator, operands: Operands) -> list[Size] | None:
-    return operands[0] if len(operands[0]) == 1 else None
+    return operands[0] if len(operands[0]) == 1 or _plain(operands[1]) == [-1] else None
 
 
 def _times(operator: Operator, operands: Operands) -> list[Size] | None:
-    found = operands[0][0] * operands[1][0] if len(operands[0]) == len(operands[1]) == 1 else None
-    return None if found is None else [found]
+    one, other = operands
+    if len(other) == 1:
+        other = other * len(one)
+    if len(one) != len(other):
+        return None
+    found = [a * b for a, b in zip(one, other, strict=True)]
+    return [size for size in found if size is not None] if None not in found else None
 
 
 def _divided(operator: Operator, operands: Operands) -> list[Size] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -86,6 +87,18 @@ class InMemory:
     def full(self) -> Forward:
         """The network as it is."""
         return self.built.module
+
+
+@dataclass
+class Counting(InMemory):
+    """Keeps how many threads torch had for each guess."""
+
+    threads: list[int] = field(default_factory=list)
+
+    def middle(self) -> Forward:
+        """The network with the middles of the boxes."""
+        self.threads.append(torch.get_num_threads())
+        return super().middle()
 
 
 def random_network(scale: float) -> BuiltNetwork:
@@ -263,6 +276,25 @@ def test_where_the_next_step_costs_more_than_is_left_the_rest_is_read_at_once_an
     assert source.guessed == []
     assert answers.method == [IN_FULL] * ROWS
     assert settler.remark == "read in full: bounds would have taken more time than they may"
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch has two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("flops", "threads"), [(1e3, 1), (costs.QUICK_FLOPS * costs.THREADED * 1.01, 2)])
+def test_only_steps_that_are_expected_to_take_long_have_several_threads(flops: float, threads: int) -> None:
+    source = Counting(random_network(1.0), Work(numbers=0, large=0, flops=int(flops)))
+    settler = Settler(source, decisions.order_decision(1), Budget(allowed=1e6, clock=Clock()))
+    settler.answer({"input": torch.zeros((1, 4))})
+    assert source.threads == [threads]
+    assert torch.get_num_threads() == 2
 
 
 def test_steps_that_take_longer_than_estimated_end_the_attempt(rows: dict[str, torch.Tensor]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from support.cluster import Cluster, Connection
 from support.examples import PRICES, TOPICS, dataset, train
+from support.python_function import run_inside
 from support.workplace import failure, message, row, rows, value, workplace
 
 PICTURES = """
@@ -247,6 +248,19 @@ def test_planes_that_were_read_are_not_read_again(session: Connection) -> None:
     more = value(session, "SELECT bytes FROM delc.progressive_reading()")
     whole = value(session, "SELECT stored_bytes FROM delc.progressive_reading()")
     assert 0 < more < whole / 2
+
+
+def test_answers_from_planes_leave_what_bounds_may_take(session: Connection) -> None:
+    spent = """
+        from delc.inference.progressive import stored
+        return sum(model.budget.spent for model in stored._models.values())
+    """
+    session.execute(f"SELECT * FROM delc.predict_rows('pictures', '{ALL}', reading => 'planes:2')")
+    opened = run_inside(session, spent)
+    session.execute(f"SELECT * FROM delc.predict_rows('pictures', '{ALL}', reading => 'planes:2')")
+    assert run_inside(session, spent) == opened
+    session.execute(f"SELECT * FROM delc.predict_rows('pictures', '{ALL}', reading => 'progressive')")
+    assert run_inside(session, spent) > opened
 
 
 def test_parameters_that_are_stored_anew_are_read_anew(session: Connection) -> None:

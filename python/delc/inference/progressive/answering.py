@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +67,7 @@ class Answering:
         """The answers for a batch of inputs."""
         rows = len(next(iter(inputs.values())))
         self.error_rates = torch.full((rows,), torch.nan, dtype=torch.float64)
-        with self.model.budget.spending():
+        with self.model.budget.spending() if self.chosen.kind == precision.PROGRESSIVE else nullcontext():
             found = self._answer(inputs, rows)
         self._count(found)
         return found

@@ -85,6 +85,9 @@ extern PyObject *take_numbers(PyObject *self, PyObject *arguments);
 extern PyObject *plane_target(PyObject *self, PyObject *arguments);
 extern PyObject *fresh_numbers(PyObject *self, PyObject *arguments);
 
+/* client.c */
+extern PyObject *client_gone(PyObject *self, PyObject *arguments);
+
 /* checksum.c */
 extern PyObject *checksum(PyObject *self, PyObject *arguments);
 

@@ -7,11 +7,11 @@
 
 #include "miscadmin.h"
 
-/* Whether a cancel or termination is waiting to be handled. */
+/* Whether a cancel, a termination or the loss of the client is waiting to be handled. */
 static PyObject *
 interrupted(PyObject *self, PyObject *arguments)
 {
-	return PyBool_FromLong(InterruptPending && (QueryCancelPending || ProcDiePending));
+	return PyBool_FromLong(InterruptPending && (QueryCancelPending || ProcDiePending || ClientConnectionLost));
 }
 
 static PyObject *
@@ -52,6 +52,7 @@ progress_end(PyObject *self, PyObject *arguments)
 
 static PyMethodDef methods[] = {
 	{"interrupted", interrupted, METH_NOARGS, "Whether a cancel or termination is waiting."},
+	{"client_gone", client_gone, METH_NOARGS, "Whether the session's client is gone; then the session ends soon."},
 	{"become_owner", become_owner, METH_NOARGS, "Run what follows with the rights of the extension's owner."},
 	{"become_caller", become_caller, METH_VARARGS, "Go back to the caller's rights."},
 	{"open_store", open_store, METH_NOARGS, "Let nothing insert rows of data sets but what expect_insert announces."},

@@ -30,7 +30,7 @@ def test_the_place_is_shown_with_a_caret(work: Connection) -> None:
 
 @pytest.mark.parametrize(
     ("name", "columns"),
-    [("abc", 3), ("模型", 4), ("ｍ", 2), ("e\u0301te\u0301", 3), ("ㅎ", 2), ("한글", 4), ("a\u200db", 2), ("🙂", 2), ("ü", 1)],
+    [("abc", 3), ("模型", 4), ("e\u0301te\u0301", 3), ("ㅎ", 2), ("한글", 4), ("a\u200db", 2), ("🙂", 2), ("ü", 1)],
 )
 def test_the_caret_stands_under_the_place_as_a_terminal_shows_it(name: str, columns: int) -> None:
     text = f'select m where m.name = "{name}" §'

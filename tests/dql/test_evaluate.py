@@ -372,7 +372,7 @@ def test_a_data_set_that_no_model_can_read_is_an_error_with_its_place(work: Conn
 
 def test_losses_of_different_tasks_or_functions_are_not_ranked_together(work: Connection, ask: Ask) -> None:
     work.execute("CREATE TABLE sums AS SELECT id, pixels, pixels[1] + pixels[9] AS total FROM digits")
-    work.execute("SELECT delc.create_dataset('sums', 'public.sums', target => 'total', key => 'id', validation => 0.25)")
+    work.execute("SELECT delc.create_dataset('sums', 'public.sums', target => 'total', validation => 0.25)")
     work.execute("SELECT delc.train('adds', 'sums', epochs => 1, network => '{\"architecture\": \"mlp\"}')")
     save(work, {"epochs": 1})
     both = 'evaluate m from (select a where a.name in ("alexnet_2", "adds")) with config = "c"'

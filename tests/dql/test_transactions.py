@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from support.alexnets import DATASET, DIGITS, train
 from support.cluster import Cluster, Connection
-from support.sessions import STOPS_WITHIN_SECONDS, running, wait_for_progress
+from support.sessions import PATIENCE_SECONDS, STOPS_WITHIN_SECONDS, running, wait_for_progress
 from support.workplace import rows, value
 
 CONFIG = 'SELECT delc.save_config(\'c\', \'{"dataset": "digits", "batch_size": 1}\')'
@@ -110,6 +113,43 @@ def test_the_end_of_the_session_ends_its_trials(database: str, cluster: Cluster,
         while any(map(is_there, processes)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert [process for process in processes if is_there(process)] == []
+
+
+CLIENT = """
+import sys, psycopg
+with psycopg.connect(sys.argv[1], autocommit=True) as session:
+    session.execute(sys.argv[2])
+    print(session.info.backend_pid, flush=True)
+    session.execute(sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_client_that_is_killed_ends_its_trials(
+    database: str, cluster: Cluster, fresh_db: Connection, workers: int
+) -> None:
+    there = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+    reported = "SELECT count(*) FROM delc.progress WHERE pid = %s AND phase LIKE '%%running%%'"
+    setting = f"SET delc.trial_workers = {workers}"
+    arguments = [sys.executable, "-c", CLIENT, make_conninfo(**cluster.parameters(database)), setting, LONG]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        backend = int(client.stdout.readline())
+        try:
+            wait_until(lambda: value(fresh_db, reported, backend) == 1)
+            processes = worker_processes(backend)
+            assert len(processes) == workers - 1
+        finally:
+            client.kill()
+    wait_until(lambda: value(fresh_db, there, backend) == 0)
+    wait_until(lambda: not any(map(is_there, processes)))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 SHORT = (

@@ -106,7 +106,7 @@ class InProcess:
         def epoch_done(record: EpochRecord) -> None:
             told(work.trial, record.epoch, _loss(record))
 
-        return carry_out(work, self._rows(work.data), interrupts.check, epoch_done)
+        return carry_out(work, self._rows(work.data), interrupts.check_client, epoch_done)
 
 
 @dataclass(eq=False)
@@ -175,7 +175,7 @@ class Pool:
 
     def _own(self, work: Work, feed: Feed, told: Told) -> Outcome:
         def poll() -> None:
-            interrupts.check()
+            interrupts.check_client()
             if time.monotonic() - self._looked > LOOK_SECONDS:
                 self._look(feed, told)
 
@@ -194,7 +194,7 @@ class Pool:
 
     def _exchange(self, feed: Feed, told: Told, seconds: float) -> bool:
         """Waits so long for workers, and passes what there is in both directions; whether there was anything."""
-        interrupts.check()
+        interrupts.check_client()
         with selectors.DefaultSelector() as selector:
             for worker in self.workers:
                 writes = selectors.EVENT_WRITE if worker.outgoing else 0

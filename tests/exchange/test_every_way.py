@@ -440,7 +440,7 @@ def test_first_states_of_zeros_are_what_a_recurrent_layer_begins_with() -> None:
     module, rows = Begun(torch.zeros(1, 1, 4)).eval(), torch.randn(5, 6, 8)
     check(restored(onnx_import.read(written_by_torch(module, rows, 17), unlimited)), module, rows)
     others = written_by_torch(Begun(torch.ones(1, 1, 4)).eval(), rows, 17)
-    with pytest.raises(InvalidParameter, match="repeated for every row, as an initial state of a recurrent layer"):
+    with pytest.raises(InvalidParameter, match='Expand on "first", such as an initial state of a recurrent layer'):
         onnx_import.read(others, unlimited)
 
 

@@ -135,7 +135,7 @@ class Reading:
         def otherwise() -> None:
             convert = OPERATORS.get(operator.name)
             if operator.name == "Expand" and self.assembly.tensor(operator.value) is not None:
-                refuse(f'"{operator.value[:100]}" repeated for every row, as an initial state of a recurrent layer is')
+                refuse(f'the operator Expand on "{operator.value[:90]}", such as an initial state of a recurrent layer')
             if convert is None:
                 refuse(f"the operator {operator.name[:100]}")
             convert(self.assembly, operator)

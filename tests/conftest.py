@@ -1,7 +1,7 @@
 """Fixtures for all tests: one throw-away cluster per run, databases cloned from a template with the extension in it.
 
-`db` is the cheap one: a transaction that is rolled back, in a backend shared by the tests of a module (so torch is
-imported once per module). What commits, restarts, or reads the log of failed runs takes `fresh_db`.
+`db` is the cheap one: a transaction that is rolled back, in a backend shared by all tests of a process (so torch is
+imported once). What commits, restarts, or reads the log of failed runs takes `fresh_db`.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def shared_database(cluster: Cluster, template: str) -> str:
     return "delc_shared"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def backend(cluster: Cluster, shared_database: str) -> Iterator[list[Connection]]:
-    """A place for the module's connection; a list, so that a test that loses it does not take the others along."""
+    """A place for the connection; a list, so that a test that loses it does not take the others along."""
     place: list[Connection] = [cluster.connect(shared_database, autocommit=False)]
     yield place
     place[0].close()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
 import psycopg
 import pytest
 
-from support.cluster import Cluster, Connection
+from support.cluster import Cluster, Connection, temporary_cluster
 from support.datasets import call, commit, create, keys, make_customers, read, splits, value
+from support.sessions import Running, recovered
 
 
 def appended(first: int, last: int) -> str:
@@ -106,30 +108,27 @@ def test_everything_in_a_transaction_goes_as_one(customers: Connection) -> None:
     )
 
 
-def test_a_killed_server_keeps_the_last_version(cluster: Cluster, fresh_database: str, customers: Connection) -> None:
-    expected = {version: read(customers, version) for version in ("customers@1", "customers")}
+def test_a_killed_server_keeps_the_last_version() -> None:
     slow = f"SELECT * FROM ({appended(200, 1000)}) AS a WHERE pg_sleep(0.01) IS NOT NULL"
-    victim = cluster.connect(fresh_database)
-    process = victim.info.backend_pid
-
-    def work() -> None:
-        with pytest.raises(psycopg.OperationalError):
-            call(victim, "append_dataset", name="customers", query=slow)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    active = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
-    while not value(customers, active, process):
-        threading.Event().wait(0.01)
-    log = cluster.log
-    os.kill(process, signal.SIGKILL)
-    thread.join()
-    customers.close()
-    cluster.wait_until_recovered(log)
-    with cluster.connect(fresh_database) as db:
-        assert {version: read(db, version) for version in expected} == expected
-        assert call(db, "append_dataset", name="customers", query=appended(200, 210))["dataset"] == "customers@2"
-        assert len(read(db, "customers")) == 111
+    append = "SELECT delc.append_dataset('customers', $query${}$query$)"
+    with temporary_cluster() as cluster:  # others must not lose their sessions
+        with cluster.connect() as db:
+            db.execute("CREATE EXTENSION delc CASCADE")
+            make_customers(db)
+            create(db, "customers", "customers", target="churned")
+            expected = {version: read(db, version) for version in ("customers@1", "customers")}
+        with cluster.connect() as watcher:
+            appending = Running(cluster.connect(), append.format(slow))
+            active = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+            while not value(watcher, active, appending.pid):
+                time.sleep(0.01)
+            os.kill(appending.pid, signal.SIGKILL)
+            assert isinstance(appending.ended(), psycopg.OperationalError)
+            survivor = recovered(cluster, watcher)
+        with survivor as db:
+            assert {version: read(db, version) for version in expected} == expected
+            assert call(db, "append_dataset", name="customers", query=appended(200, 210))["dataset"] == "customers@2"
+            assert len(read(db, "customers")) == 111
 
 
 def test_a_dump_restores_the_whole_history(cluster: Cluster, fresh_database: str, customers: Connection) -> None:

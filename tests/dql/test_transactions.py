@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import psycopg
 import pytest
@@ -16,7 +17,9 @@ from psycopg.conninfo import make_conninfo
 from support.alexnets import DATASET, DIGITS, train
 from support.cluster import Cluster, Connection
 from support.sessions import PATIENCE_SECONDS, STOPS_WITHIN_SECONDS, running, wait_for_progress
-from support.workplace import rows, value
+from support.workplace import rows, value, workplace
+
+_numbers = count(1)
 
 CONFIG = 'SELECT delc.save_config(\'c\', \'{"dataset": "digits", "batch_size": 1}\')'
 LONG = (
@@ -24,11 +27,23 @@ LONG = (
 )
 
 
+@pytest.fixture(scope="module")
+def prepared(cluster: Cluster, template: str) -> Iterator[str]:
+    """A database with a model and a configuration, to clone from; nobody connects to it."""
+    statements = (DIGITS, DATASET.format(name="digits", seed=0), train("alexnet_1"), CONFIG)
+    with workplace(cluster, template, *statements) as connection:
+        name = connection.info.dbname
+        connection.close()
+        yield name
+
+
 @pytest.fixture
-def database(fresh_database: str, fresh_db: Connection) -> Iterator[str]:
-    for statement in (DIGITS, DATASET.format(name="digits", seed=0), train("alexnet_1"), CONFIG):
-        fresh_db.execute(statement)
-    return fresh_database
+def fresh_database(cluster: Cluster, prepared: str) -> Iterator[str]:
+    """A clone for one test, which may commit."""
+    name = f"{prepared}_{next(_numbers)}"
+    cluster.create_database(name, prepared)
+    yield name
+    cluster.drop_database(name)
 
 
 def counts(db: Connection) -> list[int]:
@@ -36,9 +51,9 @@ def counts(db: Connection) -> list[int]:
     return [value(db, f"SELECT count(*) FROM delc.{table}") for table in tables]
 
 
-def test_a_rollback_leaves_nothing(database: str, cluster: Cluster, fresh_db: Connection) -> None:
+def test_a_rollback_leaves_nothing(fresh_database: str, cluster: Cluster, fresh_db: Connection) -> None:
     before = counts(fresh_db)
-    with cluster.connect(database, autocommit=False) as session:
+    with cluster.connect(fresh_database, autocommit=False) as session:
         session.execute("SELECT delc.save_query('q', 'select m')")
         session.execute("SELECT delc.dql('construct n from m mutate m[\"conv1\"].insert = RELU')")
         session.execute('SELECT delc.dql(\'evaluate t from "q" with config = "c" keep top(1, t.loss, 1)\')')
@@ -46,7 +61,7 @@ def test_a_rollback_leaves_nothing(database: str, cluster: Cluster, fresh_db: Co
     assert counts(fresh_db) == before
 
 
-def test_a_plan_leaves_nothing(database: str, fresh_db: Connection) -> None:
+def test_a_plan_leaves_nothing(fresh_database: str, fresh_db: Connection) -> None:
     before = counts(fresh_db)
     made = 'construct n from m mutate m["conv1"].insert = RELU'
     plan = fresh_db.execute(
@@ -63,8 +78,8 @@ def test_a_plan_leaves_nothing(database: str, fresh_db: Connection) -> None:
     assert counts(fresh_db) == before
 
 
-def test_trials_read_what_the_caller_has_not_committed(database: str, cluster: Cluster) -> None:
-    with cluster.connect(database, autocommit=False) as session:
+def test_trials_read_what_the_caller_has_not_committed(fresh_database: str, cluster: Cluster) -> None:
+    with cluster.connect(fresh_database, autocommit=False) as session:
         session.execute(DATASET.format(name="mine", seed=9))
         session.execute("SET delc.trial_workers = 2")
         mine = '{"dataset": "mine", "batch_size": 1, "search": {"stopping": "none"}}'
@@ -83,9 +98,9 @@ def test_trials_read_what_the_caller_has_not_committed(database: str, cluster: C
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_cancel_ends_all_trials(database: str, cluster: Cluster, fresh_db: Connection, workers: int) -> None:
+def test_a_cancel_ends_all_trials(fresh_database: str, cluster: Cluster, fresh_db: Connection, workers: int) -> None:
     before = counts(fresh_db)
-    with running(cluster, database, LONG, f"SET delc.trial_workers = {workers}") as query:
+    with running(cluster, fresh_database, LONG, f"SET delc.trial_workers = {workers}") as query:
         seen = wait_for_progress(fresh_db, query, "%trials done, %running%")
         assert seen["operation"] == "dql"
         assert seen["epochs"] == 2000
@@ -102,8 +117,8 @@ def test_a_cancel_ends_all_trials(database: str, cluster: Cluster, fresh_db: Con
     assert outcome == [("cancelled",)]
 
 
-def test_the_end_of_the_session_ends_its_trials(database: str, cluster: Cluster, fresh_db: Connection) -> None:
-    with running(cluster, database, LONG, "SET delc.trial_workers = 3") as query:
+def test_the_end_of_the_session_ends_its_trials(fresh_database: str, cluster: Cluster, fresh_db: Connection) -> None:
+    with running(cluster, fresh_database, LONG, "SET delc.trial_workers = 3") as query:
         wait_for_progress(fresh_db, query, "%running%")
         processes = worker_processes(query.pid)
         assert len(processes) == 2
@@ -126,12 +141,12 @@ with psycopg.connect(sys.argv[1], autocommit=True) as session:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_client_that_is_killed_ends_its_trials(
-    database: str, cluster: Cluster, fresh_db: Connection, workers: int
+    fresh_database: str, cluster: Cluster, fresh_db: Connection, workers: int
 ) -> None:
     there = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
     reported = "SELECT count(*) FROM delc.progress WHERE pid = %s AND phase LIKE '%%running%%'"
     setting = f"SET delc.trial_workers = {workers}"
-    arguments = [sys.executable, "-c", CLIENT, make_conninfo(**cluster.parameters(database)), setting, LONG]
+    arguments = [sys.executable, "-c", CLIENT, make_conninfo(**cluster.parameters(fresh_database)), setting, LONG]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None
         backend = int(client.stdout.readline())
@@ -152,42 +167,58 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-SHORT = (
+SHARED = (
     'SELECT number, state, value FROM delc.dql(\'evaluate m from (select a where a.name = "alexnet_1")'
     ' with config = "c" vary config.lr in [0.01, 0.001, 0.0001] keep top(1, m["loss"], 60)\')'
 )
 
 
-def test_workers_wait_for_the_next_query_of_the_session(database: str, cluster: Cluster) -> None:
-    with cluster.connect(database) as session:
-        session.execute("SET delc.trial_workers = 2")
-        backend = value(session, "SELECT pg_backend_pid()")
-        first, processes = rows(session, SHORT), worker_processes(backend)
-        assert len(processes) == 1
-        assert all(map(is_there, processes))
-        assert rows(session, SHORT) == first
-        assert worker_processes(backend) == processes
+@pytest.fixture
+def session(fresh_database: str, cluster: Cluster) -> Iterator[Connection]:
+    """A session whose queries share their trials with one other process."""
+    with cluster.connect(fresh_database, autocommit=False) as connection:
+        connection.execute("SET delc.trial_workers = 2")
+        connection.commit()
+        yield connection
 
 
-def test_a_worker_that_waits_no_longer_is_started_again(database: str, cluster: Cluster) -> None:
-    with cluster.connect(database) as session:
-        session.execute("SET delc.trial_workers = 2")
-        backend = value(session, "SELECT pg_backend_pid()")
-        first = rows(session, SHORT)
-        (waiting,) = worker_processes(backend)
-        os.kill(waiting, signal.SIGKILL)
-        assert rows(session, SHORT) == first
-        (another,) = worker_processes(backend)
-        assert another != waiting
+def undone(session: Connection) -> list[tuple[object, ...]]:
+    """The trials of a search that is rolled back: the next one is planned by the sizes of the networks again, and not
+    by the seconds that this one took, which could say that a second process does not pay.
+    """
+    trials = rows(session, SHARED)
+    session.rollback()
+    return trials
 
 
-MIDDLING = LONG.replace("2000", "60").replace("select delc.dql", "select run_id from delc.dql")
+def test_workers_wait_for_the_next_query_of_the_session(session: Connection) -> None:
+    backend = session.info.backend_pid
+    first, processes = undone(session), worker_processes(backend)
+    assert len(processes) == 1
+    assert all(map(is_there, processes))
+    assert undone(session) == first
+    assert worker_processes(backend) == processes
+
+
+def test_a_worker_that_waits_no_longer_is_started_again(session: Connection) -> None:
+    backend = session.info.backend_pid
+    first = undone(session)
+    (waiting,) = worker_processes(backend)
+    os.kill(waiting, signal.SIGKILL)
+    assert undone(session) == first
+    (another,) = worker_processes(backend)
+    assert another != waiting
+
+
+UNCUT = '{"dataset": "digits", "batch_size": 1, "search": {"stopping": "none"}}'
+FOUR = LONG.replace("2000", "30").replace("select delc.dql", "select run_id from delc.dql")
 
 
 def test_a_worker_that_is_killed_takes_its_trial_with_it_and_no_other(
-    database: str, cluster: Cluster, fresh_db: Connection
+    fresh_database: str, cluster: Cluster, fresh_db: Connection
 ) -> None:
-    with running(cluster, database, MIDDLING, "SET delc.trial_workers = 2") as query:
+    fresh_db.execute("SELECT delc.save_config('c', %s)", [UNCUT])  # from its start to its end a trial has one process
+    with running(cluster, fresh_database, FOUR, "SET delc.trial_workers = 2") as query:
         wait_for_progress(fresh_db, query, "%2 running%")
         (process,) = worker_processes(query.pid)
         os.kill(process, signal.SIGKILL)
@@ -201,10 +232,10 @@ def test_a_worker_that_is_killed_takes_its_trial_with_it_and_no_other(
 
 
 def test_a_cancelled_search_is_logged_with_what_it_has_tried(
-    database: str, cluster: Cluster, fresh_db: Connection
+    fresh_database: str, cluster: Cluster, fresh_db: Connection
 ) -> None:
     slow = LONG.replace("2000", "81")
-    with running(cluster, database, slow.replace("vary", "vary config.weight_decay in [0, 0.1] and")) as query:
+    with running(cluster, fresh_database, slow.replace("vary", "vary config.weight_decay in [0, 0.1] and")) as query:
         wait_for_progress(fresh_db, query, "%best loss%")
         fresh_db.execute("SELECT pg_cancel_backend(%s)", [query.pid])
         assert isinstance(query.ended(), psycopg.errors.QueryCanceled)

@@ -87,19 +87,26 @@ def test_what_is_not_committed_is_nobodys(cluster: Cluster, place: Connection) -
         session.rollback()
 
 
-@pytest.mark.parametrize("size", ["0", "'1MB'"])
-def test_the_setting_bounds_them(cluster: Cluster, place: Connection, size: str) -> None:
+@pytest.fixture(scope="module")
+def several(place: Connection) -> Connection:
+    """Four models with such a parameter, wide1 to wide4."""
+    for seed in range(1, 5):
+        network = """'{"architecture": "mlp", "hidden": [300, 300]}'"""
+        place.execute(train(f"wide{seed}", "flowers", network=network, epochs="1", seed=str(seed)))
     place.commit()
+    return place
+
+
+@pytest.mark.parametrize("size", ["0", "'1MB'"])
+def test_the_setting_bounds_them(cluster: Cluster, several: Connection, size: str) -> None:
     with cluster.connect() as administration:
         administration.execute(f"ALTER SYSTEM SET delc.cache_size = {size}")
         administration.execute("SELECT pg_reload_conf()")
         try:
-            for seed in range(1, 5):
-                with cluster.connect(place.info.dbname) as session:
-                    network = """'{"architecture": "mlp", "hidden": [300, 300]}'"""
-                    session.execute(train(f"wide{seed}", "flowers", network=network, epochs="1", seed=str(seed)))
-                    session.execute(f"SELECT delc.predict('wide{seed}', f) FROM flowers AS f LIMIT 1")
-            assert sum(file.stat().st_size for file in files(place)) <= (0 if size == "0" else 2**20)
+            with cluster.connect(several.info.dbname) as session:
+                for seed in range(1, 5):
+                    session.execute(f"SELECT delc.predict('wide{seed}', f) FROM flowers AS f LIMIT 1".encode())
+            assert sum(file.stat().st_size for file in files(several)) <= (0 if size == "0" else 2**20)
         finally:
             administration.execute("ALTER SYSTEM RESET delc.cache_size")
             administration.execute("SELECT pg_reload_conf()")

@@ -72,8 +72,8 @@ def test_two_arguments_are_two_tensors(db: Connection) -> None:
 
 
 def test_an_array_lives_as_long_as_python_holds_it(db: Connection) -> None:
-    define(db, "keep", "t delc.tensor", "void", "GD.setdefault('kept', []).append(t)")
-    define(db, "total", "", "float8", "return float(sum(t.sum() for t in GD.pop('kept')))")
+    define(db, "keep", "t delc.tensor", "void", "GD.setdefault('arrays held', []).append(t)")
+    define(db, "total", "", "float8", "return float(sum(t.sum() for t in GD.pop('arrays held')))")
     db.execute("SELECT pg_temp.keep(array_fill(i::real, ARRAY[10000])::delc.tensor) FROM generate_series(1, 20) AS i")
     db.execute("SELECT count(*) FROM (SELECT md5(i::text) FROM generate_series(1, 10000) AS i) AS other_work")
     assert value(db, "SELECT pg_temp.total()") == 210 * 10000

@@ -146,17 +146,6 @@ class Cluster:
                 raise RuntimeError(f"the server is not ready after {START_SECONDS} s:\n{self.log[-2000:]}")
             time.sleep(0.02)
 
-    def wait_until_recovered(self, log_before: str) -> None:
-        """Waits until the server has noticed that a process was killed, of which ``log_before`` says nothing yet, and
-        has recovered. Until it notices, it accepts connections and ends them.
-        """
-        deadline = time.monotonic() + START_SECONDS
-        while "reinitializing" not in self.log[len(log_before) :]:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the server has not noticed a crash after {START_SECONDS} s:\n{self.log[-2000:]}")
-            time.sleep(0.02)
-        self.wait_until_ready()
-
     def stop(self, mode: str = "fast") -> None:
         """Stops the server as `pg_ctl stop -m fast` or `-m immediate` does; nothing happens when it was not started."""
         if self.process is None:

@@ -7,6 +7,7 @@ value as it is. Then a view that shows all of its tensor is that tensor, and any
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,14 +20,14 @@ SLIGHT = 1e-4
 """How far a scale may be from 1 / √d; files have it in float32, some as two roots."""
 
 
-class Base:
+class Base(ABC):
     """A tensor that is looked at. ``shape``: one row's; ``give`` adds the layers that give it, and says its value."""
 
     shape: tuple[int, ...]
 
+    @abstractmethod
     def give(self, assembly: Assembly) -> str:
         """The value, as the assembly calls it."""
-        raise NotImplementedError
 
     def part(self, assembly: Assembly, start: int, end: int) -> str | None:
         """The value of a part of the last axis, where there is one."""

@@ -1,22 +1,15 @@
-"""Functions that exporters write as several operators become one again: normalisations, softplus, glu, log_sigmoid."""
+"""Functions that exporters write as several operators become one: normalisations, GELU, softplus, glu, log_sigmoid."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-
-@dataclass(frozen=True)
-class Group:
-    """Nodes, the last one last, and the operator that does what they do."""
-
-    members: Sequence[Any]
-    operator: str
-    inputs: Sequence[str]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+from delc.exchange.onnx_gelu import gelu
+from delc.exchange.onnx_grouping import Graph, Group, axes_of_mean, is_square, mean_among, other
+from delc.exchange.onnx_layer_norm import layer_norm
 
 
 def with_groups(library: Any, nodes: Sequence[Any], tensors: Mapping[str, torch.Tensor]) -> list[Any]:
@@ -47,73 +40,16 @@ def _replaced(nodes: Sequence[Any], left_out: set[str], instead: Mapping[str, An
             yield node
 
 
-class Graph:
-    """Who gives and who reads each value."""
-
-    def __init__(self, nodes: Sequence[Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        self._givers = {name: node for node in nodes for name in node.output}
-        self._readers: dict[str, list[Any]] = {}
-        for node in nodes:
-            for name in node.input:
-                self._readers.setdefault(name, []).append(node)
-        self._tensors = tensors
-
-    def giver(self, value: str, *operators: str) -> Any:
-        """The node of one of these operators that gives a value, or None."""
-        node = self._givers.get(value)
-        return node if node is not None and node.op_type in operators else None
-
-    def readers(self, node: Any, operator: str) -> list[Any]:
-        """The nodes of an operator that read what a node gives."""
-        found = self._readers.get(node.output[0], []) if node is not None else []
-        return [reader for reader in found if reader.op_type == operator]
-
-    def reading(self, value: str) -> list[Any]:
-        """All nodes that read a value."""
-        return self._readers.get(value, [])
-
-    def reader(self, node: Any, operator: str) -> Any:
-        """The one such node, or None."""
-        found = self.readers(node, operator)
-        return found[0] if len(found) == 1 else None
-
-    def tensor(self, value: str) -> torch.Tensor | None:
-        """The constant of that name."""
-        return self._tensors.get(value)
-
-    def number(self, value: str) -> float | None:
-        """The constant of that name where it is one number."""
-        tensor = self._tensors.get(value)
-        return float(tensor.item()) if tensor is not None and tensor.numel() == 1 else None
-
-    def is_closed(self, group: Group) -> bool:
-        """Whether nothing outside of the group reads what is inside of it."""
-        inside = {id(member) for member in group.members}
-        hidden = [name for member in group.members[:-1] for name in member.output]
-        return all(id(reader) in inside for name in hidden for reader in self._readers.get(name, []))
-
-
-def other(node: Any, value: str) -> str:
-    """The operand beside ``value``; empty where there is none."""
-    names = [name for name in node.input if name != value] if node is not None else []
-    return names[0] if len(names) == 1 else ""
-
-
 def _rms_norm(graph: Graph, root: Any) -> Group | None:
     """X · 1/√(mean(x²) + eps) · weight, or x / √…, found by its root."""
     added = graph.giver(root.input[0], "Add")
-    mean = next((graph.giver(name, "ReduceMean") for name in added.input if graph.giver(name, "ReduceMean")), None) \
-        if added is not None else None  # fmt: skip
+    mean = mean_among(graph, added)
     square = graph.giver(mean.input[0], "Pow", "Mul") if mean is not None else None
     eps = graph.number(other(added, mean.output[0])) if mean is not None else None
-    axes = _axes(graph, mean)
-    if square is None or eps is None or not axes or axes != list(range(-len(axes), 0)):
+    axes = axes_of_mean(graph, mean)
+    if square is None or eps is None or not axes or axes != list(range(-len(axes), 0)) or not is_square(graph, square):
         return None
     value = square.input[0]
-    if (square.op_type == "Pow" and graph.number(square.input[1]) != 2) or (
-        square.op_type == "Mul" and square.input[1] != value
-    ):
-        return None
     inverse = graph.reader(root, "Reciprocal")
     scaled = graph.reader(inverse, "Mul") if inverse is not None else graph.reader(root, "Div")
     if scaled is None or value not in scaled.input or (scaled.op_type == "Div" and scaled.input[0] != value):
@@ -126,19 +62,6 @@ def _rms_norm(graph: Graph, root: Any) -> Group | None:
         members.append(last)
         inputs.append(weight)
     return Group(members, "RMSNormalization", inputs, {"axis": -len(axes), "epsilon": eps})
-
-
-def _axes(graph: Graph, mean: Any) -> list[int]:
-    """The last dimensions that a mean is over, counted from the end; none where it is over others."""
-    if mean is None:
-        return []
-    attributes = {item.name: item for item in mean.attribute}
-    if "keepdims" in attributes and not attributes["keepdims"].i:
-        return []
-    if "axes" in attributes:
-        return sorted(attributes["axes"].ints)
-    tensor = graph.tensor(mean.input[1]) if len(mean.input) > 1 else None
-    return sorted(int(axis) for axis in tensor.reshape(-1)) if tensor is not None else []
 
 
 def _group_norm(graph: Graph, norm: Any) -> Group | None:
@@ -215,7 +138,8 @@ def _glu(graph: Graph, split: Any) -> Group | None:
 
 
 _FINDERS: dict[str, Callable[[Graph, Any], Group | None]] = {
-    "Sqrt": _rms_norm,
+    "Erf": gelu,
+    "Sqrt": lambda graph, root: layer_norm(graph, root) or _rms_norm(graph, root),
     "InstanceNormalization": _group_norm,
     "Where": _softplus,
     "Log": _log_sigmoid,

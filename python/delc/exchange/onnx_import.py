@@ -14,9 +14,7 @@ import torch
 from delc.exchange.assembly import Assembly, refuse
 from delc.exchange.axes import Size
 from delc.exchange.onnx_constants import constant_of_shape, with_constants, with_own_tensors
-from delc.exchange.onnx_gelu import with_gelu
 from delc.exchange.onnx_groups import with_groups
-from delc.exchange.onnx_layer_norm import with_layer_norm
 from delc.exchange.onnx_library import onnx
 from delc.exchange.onnx_moved import MovedOperators
 from delc.exchange.onnx_operator import Operator
@@ -65,7 +63,6 @@ def _assemble(
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
     if len(graph.output) != 1:
         refuse(f"{len(graph.output)} outputs")
-    nodes = with_layer_norm(library, with_gelu(library, nodes, tensors), tensors)
     nodes = with_groups(library, nodes, tensors)
     reading = Reading(assembly, ranks, opset, read_by(nodes, graph.output[0].name))
     for node in nodes:

@@ -6,10 +6,8 @@ parts but lose the name of PL/Python's exception in front.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -20,7 +18,7 @@ import __main__
 from delc.server.errors import Conflict, DelcError, OutOfMemory
 from delc.server.queries import UNDEFINED_TABLE, sqlstate_of
 from delc.server.starved import is_starved, told
-from delc.server.streams import row_by_row
+from delc.server.streams import TOLD, row_by_row
 from delc.server.threads import signals_blocked
 
 
@@ -32,7 +30,7 @@ def call(path: str, *arguments: Any) -> Any:
     try:
         result = _function(path)(*arguments)
         return list(result) if isinstance(result, Iterator) else result
-    except (DelcError, plpy.SPIError, MemoryError, RuntimeError, OSError) as error:
+    except TOLD as error:
         found = _for_user(error)
         if found is None:
             raise
@@ -44,7 +42,7 @@ def stream(path: str, *arguments: Any) -> Iterator[Any]:
     return row_by_row(_function(path)(*arguments), _for_user)
 
 
-def _for_user(error: BaseException) -> plpy.Error | None:
+def _for_user(error: Exception) -> plpy.Error | None:
     """The error that the user gets; None for what is no error of the package, of a query or of starving."""
     if isinstance(error, DelcError):
         return _error_for_user(error.message, error.detail, error.hint, error.sqlstate)
@@ -77,11 +75,8 @@ def _is_dropped_data(error: plpy.SPIError) -> bool:
 @cache
 def _function(path: str) -> Callable[..., Any]:
     room, name = path.rsplit(".", 1)
-    is_new = f"delc.{room}.functions" not in sys.modules
     with signals_blocked():  # rooms import numpy and torch, which start threads
         module = importlib.import_module(f"delc.{room}.functions")
-    if is_new:
-        gc.freeze()  # half a million objects of libraries, which stay: no collection need look at them again
     function: Callable[..., Any] = getattr(module, name)
     return function
 

@@ -9,32 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import plpy
+
+from delc.server.errors import DelcError
+
 Row = Mapping[str, Any]
+
+TOLD = (DelcError, plpy.SPIError, MemoryError, RuntimeError, OSError)
+"""What may be an error that users are told about, or a cancel: those of the package, of queries, and of starving."""
 
 
 class Failure:
     """Stands for a tensor that there is not, because of ``error``."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: plpy.Error) -> None:
         self.error = error
 
 
 class LastRow(dict[str, Any]):
     """NULL in all columns but "value", whose tensor is the error."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: plpy.Error) -> None:
         super().__init__(value=Failure(error))
 
     def __missing__(self, key: str) -> None:
         """NULL."""
 
 
-def row_by_row(rows: Iterator[Row], errors: Callable[[BaseException], BaseException | None]) -> Iterator[Row]:
-    """The rows, and after them, where they ended with an error that ``errors`` turns into one for the user, that."""
+def row_by_row(rows: Iterator[Row], for_user: Callable[[Exception], plpy.Error | None]) -> Iterator[Row]:
+    """The rows; where an error or a cancel ends them, a last one with what ``for_user`` makes of it."""
     try:
         yield from rows
-    except Exception as error:  # which goes on in either way, a cancel too
-        found = errors(error)
+    except TOLD as error:
+        found = for_user(error)
         if found is None:
             raise
         yield LastRow(found)

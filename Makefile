@@ -17,7 +17,7 @@ DATABASE ?= delc
 TESTS ?= tests
 PYTEST_OPTIONS ?=
 # Processes that test side by side, each with a cluster of its own: one for each processor, at most four, for all tests.
-WORKERS ?= $(if $(filter tests,$(TESTS)),$(shell n=$$(nproc); echo $$((n < 4 ? n : 4))),0)
+WORKERS ?= $(if $(filter tests,$(TESTS)),$(shell n=$$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc); echo $$((n < 4 ? n : 4))),0)
 # Where `make test-debian13` keeps its Debian (3 GB).
 DEBIAN13 ?= /var/tmp/delc-debian13
 BENCHMARKS ?= $(sort $(wildcard bench/bench_*.py))

@@ -14,9 +14,10 @@ from delc.inference.progressive import precision, probable
 from delc.inference.progressive.decisions import Decision, decision_for, exact_evidence
 from delc.inference.progressive.depths import known_bits
 from delc.inference.progressive.methods import Inputs
+from delc.inference.progressive.planes import Reading, require_depth
 from delc.inference.progressive.precision import Precision
 from delc.inference.progressive.settling import IN_FULL, Answers, Settler
-from delc.inference.progressive.stored import Reading, StoredModel, open_model, planes_error
+from delc.inference.progressive.stored import StoredModel, open_model
 from delc.models.versions import ModelVersion
 from delc.server import interrupts, progress
 
@@ -88,7 +89,7 @@ class Answering:
 
     def _begin(self, rows: int) -> None:
         """Reads up to the first depth, or everything where bounds have no chance."""
-        if self.model.in_shared_memory:
+        if self.model.planes.in_shared_memory:
             self.settler.remark = "read in full at once: memory that sessions share has the model"
             self.settler.read_all()
         elif self.settler.may_try(rows):
@@ -96,7 +97,7 @@ class Answering:
 
     def _read_first(self) -> None:
         self.model.deepen()
-        self.model.budget.earn(0.0, self.model.reading_seconds)
+        self.model.budget.earn(0.0, self.model.planes.reading_seconds)
         if self.model.complete:
             self.settler.remark = UNDIVIDED
 
@@ -153,7 +154,7 @@ class Answering:
 
     def _read_by_now(self, bits: int) -> tuple[int, int, int]:
         """Bytes and chunks that this call has read up to that depth, and bytes that it had from shared memory."""
-        now, before = self.model.read_at.get(bits) or self.model.reading, self.started
+        now, before = self.model.planes.read_at.get(bits) or self.model.planes.reading, self.started
         return (
             max(0, now.bytes - before.bytes),
             max(0, now.chunks - before.chunks),
@@ -166,12 +167,12 @@ def answering(version: ModelVersion, how: str, top: int | None = None, tolerance
     chosen = precision.parse(how)
     precision.check_tolerance(tolerance)
     model, read_before = open_model(version)
-    if chosen.kind == precision.PLANES and (problem := planes_error(model, chosen.bits)) is not None:
-        raise problem
+    if chosen.kind == precision.PLANES:
+        require_depth(str(version), model.planes, chosen.bits)
     target = target_from_json(version.target)
     decision = decision_for(target, top, tolerance)
     rounded = f"certified relative to what is stored, which was rounded ({version.scheme})" if version.scheme else None
-    report = Report(str(version), model.stored_bytes, rounded=rounded)
+    report = Report(str(version), model.planes.stored_bytes, rounded=rounded)
     settler = Settler(model, decision, model.budget, interrupts.check)
     _last[:] = [report]
     return Answering(model, chosen, decision, target, report, settler, read_before)

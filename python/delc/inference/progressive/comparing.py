@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from delc.inference.progressive import precision
+from delc.inference.progressive.planes import Planes, require_depth
 from delc.inference.progressive.spans import Ends, comparison, span_of, statistics
-from delc.inference.progressive.stored import StoredModel, open_model, planes_error
+from delc.inference.progressive.stored import open_model
 from delc.models import versions
 from delc.server.errors import InvalidParameter
 
@@ -52,7 +53,7 @@ def diff_parameters(a: str, b: str, reading: str) -> Iterator[Row]:
         }
 
 
-def _stored_once(one: StoredModel, other: StoredModel, name: str) -> bool:
+def _stored_once(one: Planes, other: Planes, name: str) -> bool:
     """Whether both versions share the parameter's tensors: then all bits are the same, read or not."""
     ids = [[tensor.hops[-1].id for tensor in model.chunks(name)] for model in (one, other)]
     return ids[0] == ids[1]
@@ -65,8 +66,8 @@ def _columns(found: dict[str, Ends | None]) -> Row:
     return row
 
 
-def _opened(model: str, reading: str) -> tuple[StoredModel, int]:
-    """The version, and how many bits of its parameters were read."""
+def _opened(model: str, reading: str) -> tuple[Planes, int]:
+    """The version's parameters, and to how many bits they were read."""
     chosen = precision.parse(reading)
     if chosen.kind not in (precision.PLANES, precision.FULL):
         raise InvalidParameter(
@@ -75,8 +76,8 @@ def _opened(model: str, reading: str) -> tuple[StoredModel, int]:
             hint="Statistics come with their bounds: read another plane where these are too far apart.",
         )
     opened, _ = open_model(versions.resolve(model))
-    if not chosen.full and (problem := planes_error(opened, chosen.bits)) is not None:
-        raise problem
+    if not chosen.full:
+        require_depth(str(opened.version), opened.planes, chosen.bits)
     bits = opened.all_bits if chosen.full else chosen.bits
     opened.read_to(bits)
-    return opened, bits
+    return opened.planes, bits

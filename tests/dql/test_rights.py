@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
 from support.alexnets import DATASET, DIGITS, train
-from support.cluster import Connection
+from support.cluster import Cluster, Connection
+from support.workplace import prepared
+
+STATEMENTS = (
+    DIGITS,
+    DATASET.format(name="digits", seed=0),
+    train("alexnet_1"),
+    "SELECT delc.save_query('all', 'select m')",
+    "SELECT delc.save_config('c', '{\"epochs\": 1}')",
+)
 
 
-@pytest.fixture
-def prepared(new_role: Callable[..., str], fresh_db: Connection) -> Callable[..., str]:
-    for statement in (DIGITS, DATASET.format(name="digits", seed=0), train("alexnet_1")):
-        fresh_db.execute(statement)
-    fresh_db.execute("SELECT delc.save_query('all', 'select m')")
-    fresh_db.execute("SELECT delc.save_config('c', '{\"epochs\": 1}')")
-    return new_role
+@pytest.fixture(scope="module")
+def template(cluster: Cluster, template: str) -> Iterator[str]:
+    """A database with a model, a query and a configuration."""
+    with prepared(cluster, template, *STATEMENTS) as name:
+        yield name
 
 
-def test_users_select_and_make_nothing(prepared: Callable[..., str], connect_as: Callable[..., Connection]) -> None:
-    user = connect_as(prepared("delc_user"))
+def test_users_select_and_make_nothing(new_role: Callable[..., str], connect_as: Callable[..., Connection]) -> None:
+    user = connect_as(new_role("delc_user"))
     assert user.execute("SELECT model FROM delc.dql('select m from \"all\"')").fetchall() == [("alexnet_1@1",)]
     for query in (
         'construct n from m mutate m["conv1"].insert = RELU',
@@ -36,9 +43,9 @@ def test_users_select_and_make_nothing(prepared: Callable[..., str], connect_as:
 
 
 def test_trainers_make_models_and_own_what_they_save(
-    prepared: Callable[..., str], connect_as: Callable[..., Connection], fresh_db: Connection
+    new_role: Callable[..., str], connect_as: Callable[..., Connection], fresh_db: Connection
 ) -> None:
-    role = prepared("delc_trainer")
+    role = new_role("delc_trainer")
     trainer = connect_as(role)
     trainer.execute("SELECT delc.save_query('mine', 'construct n from m mutate m[\"conv1\"].insert = RELU')")
     (made,) = trainer.execute("SELECT model FROM delc.dql('select m from \"mine\"')").fetchall()
@@ -53,16 +60,16 @@ def test_trainers_make_models_and_own_what_they_save(
 
 
 def test_trials_need_the_right_to_read_the_data(
-    prepared: Callable[..., str], connect_as: Callable[..., Connection]
+    new_role: Callable[..., str], connect_as: Callable[..., Connection]
 ) -> None:
-    trainer = connect_as(prepared("delc_trainer"))
+    trainer = connect_as(new_role("delc_trainer"))
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="digits"):
         trainer.execute('SELECT delc.dql(\'evaluate m from "all" with config = "c"\')')
 
 
 def test_a_name_that_belongs_to_another_role_is_refused(
-    prepared: Callable[..., str], connect_as: Callable[..., Connection]
+    new_role: Callable[..., str], connect_as: Callable[..., Connection]
 ) -> None:
-    trainer = connect_as(prepared("delc_trainer"))
+    trainer = connect_as(new_role("delc_trainer"))
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match='model "alexnet_1" belongs to another role'):
         trainer.execute('SELECT delc.dql(\'construct n from m mutate m["conv1"].insert = RELU as "$name"\')')

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 
 import psycopg
 import pytest
@@ -17,9 +16,7 @@ from psycopg.conninfo import make_conninfo
 from support.alexnets import DATASET, DIGITS, train
 from support.cluster import Cluster, Connection
 from support.sessions import PATIENCE_SECONDS, STOPS_WITHIN_SECONDS, running, wait_for_progress
-from support.workplace import rows, value, workplace
-
-_numbers = count(1)
+from support.workplace import prepared, rows, value
 
 CONFIG = 'SELECT delc.save_config(\'c\', \'{"dataset": "digits", "batch_size": 1}\')'
 LONG = (
@@ -28,22 +25,10 @@ LONG = (
 
 
 @pytest.fixture(scope="module")
-def prepared(cluster: Cluster, template: str) -> Iterator[str]:
-    """A database with a model and a configuration, to clone from; nobody connects to it."""
-    statements = (DIGITS, DATASET.format(name="digits", seed=0), train("alexnet_1"), CONFIG)
-    with workplace(cluster, template, *statements) as connection:
-        name = connection.info.dbname
-        connection.close()
+def template(cluster: Cluster, template: str) -> Iterator[str]:
+    """A database with a model and a configuration."""
+    with prepared(cluster, template, DIGITS, DATASET.format(name="digits", seed=0), train("alexnet_1"), CONFIG) as name:
         yield name
-
-
-@pytest.fixture
-def fresh_database(cluster: Cluster, prepared: str) -> Iterator[str]:
-    """A clone for one test, which may commit."""
-    name = f"{prepared}_{next(_numbers)}"
-    cluster.create_database(name, prepared)
-    yield name
-    cluster.drop_database(name)
 
 
 def counts(db: Connection) -> list[int]:

@@ -11,7 +11,7 @@ from psycopg import IsolationLevel
 import delc.client
 from support.cluster import Cluster, Connection
 from support.sessions import Running, running
-from support.workplace import failure, message, value
+from support.workplace import failure, message, prepared, value
 
 COMMITTED, REPEATABLE = IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
@@ -42,16 +42,25 @@ CASES = [
 """Each use against each drop takes too long; these differ in what they lock."""
 
 
+@pytest.fixture(scope="module")
+def template(cluster: Cluster, template: str) -> Iterator[str]:
+    """A database with three versions of "m"."""
+    with prepared(cluster, template) as name:
+        with cluster.connect(name) as connection:
+            delc.client.register(connection)
+            layers = [{"name": "out", "kind": "linear", "out_features": 2}]
+            for number in range(3):
+                state = {"out.weight": torch.full((2, 4), float(number)), "out.bias": torch.zeros(2)}
+                delc.client.push(
+                    connection, "m", state, network=layers, input_shape=[4], labels=["a", "b"], target="label"
+                )
+            connection.execute("DELETE FROM delc.model_version_parents")  # only the test's own use keeps a version
+        yield name
+
+
 @pytest.fixture
 def model(fresh_db: Connection) -> Connection:
-    """Three versions of "m"."""
-    fresh_db.autocommit = True
-    delc.client.register(fresh_db)
-    layers = [{"name": "out", "kind": "linear", "out_features": 2}]
-    for number in range(3):
-        state = {"out.weight": torch.full((2, 4), float(number)), "out.bias": torch.zeros(2)}
-        delc.client.push(fresh_db, "m", state, network=layers, input_shape=[4], labels=["a", "b"], target="label")
-    fresh_db.execute("DELETE FROM delc.model_version_parents")  # nothing but the test's own use keeps a version
+    """A clone of it."""
     return fresh_db
 
 

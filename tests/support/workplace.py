@@ -39,6 +39,15 @@ def workplace(cluster: Cluster, template: str, *statements: str) -> Iterator[Con
 
 
 @contextmanager
+def prepared(cluster: Cluster, template: str, *statements: str) -> Iterator[str]:
+    """A database like ``workplace``, to clone from: its name. A module whose tests commit makes it its ``template``."""
+    with workplace(cluster, template, *statements) as connection:
+        name: str = connection.info.dbname
+        connection.close()
+        yield name
+
+
+@contextmanager
 def rolled_back(connection: Connection) -> Iterator[Connection]:
     """The connection for one test; whatever the test does is undone."""
     connection.execute("SELECT")  # begins the transaction, so that blocks inside of it are savepoints

@@ -474,6 +474,33 @@ read_rans(DenseReader *reader, int p, int64 start, int64 count)
 	}
 }
 
+/* Elements of four bits each, of which the first is in the lower half of its byte. */
+PLANE_LOOP static void
+unpack_pairs(const uint8 *restrict packed, int64 pairs, uint8 *restrict out)
+{
+	for (int64 i = 0; i < pairs; i++)
+	{
+		out[2 * i] = packed[i] & 15;
+		out[2 * i + 1] = packed[i] >> 4;
+	}
+}
+
+/* Elements column, column + 1, ... of a packed row of half bytes. */
+static void
+unpack_half_bytes(const uint8 *packed, int64 column, int64 count, uint8 *out)
+{
+	if (column % 2 == 1 && count > 0)
+	{
+		*out++ = packed[column / 2] >> 4;
+		column++;
+		count--;
+	}
+	packed += column / 2;
+	unpack_pairs(packed, count / 2, out);
+	if (count % 2 == 1)
+		out[count - 1] = packed[count / 2] & 15;
+}
+
 /* Elements column, column + 1, ... of a packed row, of so many bits each. */
 static void
 unpack_row(const uint8 *packed, int64 column, int64 count, int bits, int zeros, uint8 *out)
@@ -484,6 +511,8 @@ unpack_row(const uint8 *packed, int64 column, int64 count, int bits, int zeros, 
 		memcpy(out, packed + column, count);
 	else if (bits == 0)
 		memset(out, 0, count);
+	else if (bits == 4 && zeros == 0)
+		unpack_half_bytes(packed, column, count, out);
 	else
 	{
 		for (int64 i = 0; i < count;)

@@ -125,6 +125,15 @@ def test_rows_that_end_in_zero_bits_are_packed(tdb: Connection) -> None:
     assert bits_per_number(tdb, Tensor("float32", numbers)) < plain - 0.5 * 13 + 0.2
 
 
+@pytest.mark.parametrize("columns", [9, 383, 384, 9001])
+def test_packed_rows_of_half_bytes_of_any_length_survive(tdb: Connection, columns: int) -> None:
+    numbers = weights((60_000 // columns, columns))
+    numbers[::2] = numbers[::2].astype(np.float16)
+    original = Tensor("float32", numbers)
+    assert encodings(tdb, original, halves=True)[-2:] == ["rows", "rows"]
+    assert value(tdb, "SELECT compress(%s, true)", original) == original
+
+
 def test_bfloat16_in_float32_takes_the_room_of_bfloat16(tdb: Connection) -> None:
     short = bfloat16(weights((400, 300)))
     long = Tensor("float32", (short.array.astype(np.uint32) << 16).view(np.float32))

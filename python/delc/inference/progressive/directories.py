@@ -136,10 +136,11 @@ _DIRECTORIES = """
         SELECT chain.name, chain.chunk, chain.shape, stored.id, stored.base_id, chain.hop - 1
         FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.base_id
     )
-    SELECT chain.name, chain.chunk, chain.shape, chain.id, stored.elements, directory.dtype, directory.stored,
-           directory.ends, directory.bits, directory.chunks,
-           stored.ctid::text || ' ' || stored.xmin::text AS row_version
-    FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.id,
-         LATERAL delc.plane_directory(stored.value) AS directory
-    ORDER BY chain.name, chain.chunk, chain.hop
+    SELECT link.name, link.chunk, link.shape, link.id, link.elements, directory.dtype, directory.stored,
+           directory.ends, directory.bits, directory.chunks, link.row_version
+    FROM (SELECT chain.*, stored.elements, stored.value, stored.ctid::text || ' ' || stored.xmin::text AS row_version
+          FROM chain JOIN delc.stored_tensors AS stored ON stored.id = chain.id
+          OFFSET 0) AS link, -- or the planner might read the directories of all tensors that there are
+         LATERAL delc.plane_directory(link.value) AS directory
+    ORDER BY link.name, link.chunk, link.hop
 """

@@ -1,9 +1,9 @@
 """What reading from the archive takes: the rates that its planner weighs space against time with.
 
-Snapshots of a real transformer are stored in every encoding that there is: whole (dense and fast), and as chains of
-differences of each method. Every parameter of each is read in one thread, with caches full, by the processor's clock;
-what one stored value takes, its bytes, and the bytes of numbers that an encoding gives, is then fitted to all readings
-at once (non-negative least squares of relative errors).
+Snapshots of a real transformer are stored in every encoding that there is: whole (dense, fast and in half planes), and
+as chains of differences of each method. Every parameter of each is read in one thread, with caches full, by the
+processor's clock; what one stored value takes, its bytes, and the bytes of numbers that an encoding gives, is then
+fitted to all readings at once (non-negative least squares of relative errors).
 
 Claim: in those of stored whole, the rates in `delc.archive.rates` and what they foretell for a snapshot are not quicker
 than what is measured, so that plans keep their budgets, nor much slower: by three fifths at most, as far apart as
@@ -30,6 +30,7 @@ from support.cluster import Connection
 
 STORED = {
     "fast": "objective => 'fastest'",
+    "halves": "objective => 'fastest', halves => true",
     "sub": "objective => 'smallest'",
     "planes": "objective => 'smallest', method => 'planes'",
     "xor": "objective => 'smallest', method => 'xor'",
@@ -39,7 +40,7 @@ LARGE = 100_000
 """Bytes of a parameter from which on its reading tells of rates; the others tell what a call takes."""
 
 CALL = "call"
-TERMS = (CALL, "each", "fetched", "fast", "dense", "sub", "planes", "xor")
+TERMS = (CALL, "each", "fetched", "fast", "dense", "halves", "sub", "planes", "xor")
 """What a reading is made of: the statements of a call (which reads a whole snapshot otherwise), stored values, their
 bytes, and bytes of numbers by encoding.
 """

@@ -171,6 +171,9 @@ def measure(connection: Connection, name: str, arrays: list[Array], rounds: int,
         read = f"{raw / codec.read / 1e6:>7.0f} MB/s" if codec.read else ""
         decode = f"{raw / timings.median(way) / 1e6:>7.0f} MB/s"
         print(f"  {way:<28}{8 * codec.stored / numbers:>8.2f}{encode:>12}{decode}{read}")
+    halves, dense = codecs["delc.compress, halves"], codecs["delc.compress"]
+    decode = timings.ratio("delc.compress, halves", "delc.compress")
+    print(f"  in half planes: {halves.stored / dense.stored:.4f} of the bytes, {decode:.3f} of the seconds to decode")
     check(name, codecs, timings, raw, numbers, goal)
 
 

@@ -8,7 +8,8 @@ CREATE FUNCTION delc.archive(
     longest_chain integer DEFAULT 16,
     method text DEFAULT 'sub',
     planner text DEFAULT 'priced',
-    dry_run boolean DEFAULT false)
+    dry_run boolean DEFAULT false,
+    halves boolean DEFAULT false)
 RETURNS TABLE (parameter text, stored_as text, base text, bytes_before bigint, bytes bigint)
 LANGUAGE plpython3u VOLATILE
 TRANSFORM FOR TYPE delc.tensor
@@ -16,10 +17,10 @@ AS $$
 if "delc" not in GD: plpy.execute("SELECT delc.load_python()")
 return GD["delc"]("archive.archive", *args)
 $$;
-COMMENT ON FUNCTION delc.archive(text, text, jsonb, text, integer, text, text, boolean) IS
+COMMENT ON FUNCTION delc.archive(text, text, jsonb, text, integer, text, text, boolean, boolean) IS
 $comment$Stores the parameters of models in less space, exactly: each tensor whole or as the difference from one like it, as a plan says that keeps every snapshot quick to get back. Numbers never change; predictions go on meanwhile, and see either form. Returns a row for each tensor; with dry_run the plan alone, with bytes as they are expected. Running it again after new versions changes what pays.
 
-scope: a model, a version (name@7), a pattern of LIKE over names ('digits%'), or all models that the caller owns. objective: budget (least storage within the budget), smallest (least storage), fastest. budget: a factor on the shortest possible time, 2 unless said otherwise, or by class of snapshots: {"latest": 1.2, "tagged": 1.5, "used": 2, "other": {"milliseconds": 500}}; latest is what the newest version of a model predicts with, used was read by a run in the last 30 days. retrieval: whether the tensors of a snapshot are thought to be fetched one after the other (independent), at once (parallel), or with what they share fetched once (reusable). longest_chain: how many differences may follow one another. method: sub (smallest), planes (for progressive predictions: the leading bytes of a difference give the leading bytes of the tensor), xor. planner: the planners of the parameter archive: priced (the one to use), pas_mt, pas_pt, best_of_two, last, exact (the optimum, for small models).$comment$;
+scope: a model, a version (name@7), a pattern of LIKE over names ('digits%'), or all models that the caller owns. objective: budget (least storage within the budget), smallest (least storage), fastest. budget: a factor on the shortest possible time, 2 unless said otherwise, or by class of snapshots: {"latest": 1.2, "tagged": 1.5, "used": 2, "other": {"milliseconds": 500}}; latest is what the newest version of a model predicts with, used was read by a run in the last 30 days. retrieval: whether the tensors of a snapshot are thought to be fetched one after the other (independent), at once (parallel), or with what they share fetched once (reusable). longest_chain: how many differences may follow one another. method: sub (smallest), planes (for progressive predictions: the leading bytes of a difference give the leading bytes of the tensor), xor. planner: the planners of the parameter archive: priced (the one to use), pas_mt, pas_pt, best_of_two, last, exact (the optimum, for small models). halves: whole tensors of float32, float16 and bfloat16 are stored in half planes, so that progressive reading can go on by half a byte of each number: in the room of dense, a quarter slower to decode where numbers are float32. Differences have whole planes alone; archiving again without it stores whole planes.$comment$;
 
 CREATE FUNCTION delc.checkout(model text, planes integer DEFAULT NULL, retrieval text DEFAULT 'parallel')
 RETURNS TABLE (name text, chunk integer, shape bigint[], learnable boolean, value delc.tensor)

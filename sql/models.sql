@@ -124,12 +124,12 @@ CREATE TABLE delc.stored_tensors (
     base_id bigint REFERENCES delc.stored_tensors,
     second_base_id bigint REFERENCES delc.stored_tensors,
     hops integer NOT NULL DEFAULT 0 CHECK (hops >= 0),
-    encoding text NOT NULL DEFAULT 'fast' CHECK (encoding IN ('fast', 'dense', 'sub', 'planes', 'xor')),
+    encoding text NOT NULL DEFAULT 'fast' CHECK (encoding IN ('fast', 'dense', 'halves', 'sub', 'planes', 'xor')),
     dtype text NOT NULL,
     elements bigint NOT NULL CHECK (elements >= 0),
     checksum bigint NOT NULL,
     CONSTRAINT stored_tensors_delta_has_hops CHECK ((base_id IS NULL) = (hops = 0)),
-    CONSTRAINT stored_tensors_delta_has_method CHECK ((base_id IS NULL) = (encoding IN ('fast', 'dense'))),
+    CONSTRAINT stored_tensors_delta_has_method CHECK ((base_id IS NULL) = (encoding IN ('fast', 'dense', 'halves'))),
     CONSTRAINT stored_tensors_second_base CHECK (second_base_id IS NULL OR hops > 1)
 );
 -- Statistics would compare tensors, which differences cannot be, and nothing is ever searched by value.
@@ -141,7 +141,7 @@ COMMENT ON COLUMN delc.stored_tensors.base_id IS 'The tensor that it is stored a
 COMMENT ON COLUMN delc.stored_tensors.second_base_id IS 'The base of the base, where the difference was taken from what both foretell.';
 COMMENT ON COLUMN delc.stored_tensors.hops IS 'How many differences lead from a tensor that is stored whole to this one.';
 COMMENT ON COLUMN delc.stored_tensors.encoding IS
-'fast: whole, as it was written; dense: whole, by delc.compress(); sub, planes, xor: the method of delc.tensor_delta().';
+'fast: whole, as it was written; dense: whole, by delc.compress(); halves: the same in half planes; sub, planes, xor: the method of delc.tensor_delta().';
 COMMENT ON COLUMN delc.stored_tensors.checksum IS 'delc.checksum() of the tensor itself, however it is stored.';
 CREATE INDEX stored_tensors_base ON delc.stored_tensors (base_id) WHERE base_id IS NOT NULL;
 CREATE INDEX stored_tensors_second_base ON delc.stored_tensors (second_base_id) WHERE second_base_id IS NOT NULL;

@@ -180,6 +180,7 @@ def test_a_budget_that_nothing_keeps_is_an_error(db: Connection) -> None:
         ("method => 'add'", 'method "add"'),
         ("retrieval => 'all'", 'retrieval scheme "all"'),
         ("longest_chain => -1", "longest_chain is -1"),
+        ("halves => NULL", "halves is NULL"),
         ("planner => 'wurst'", 'planner "wurst"'),
         ("budget => '0.5'", "0.5 is no budget"),
         ("budget => '1e999'", "is no budget"),

@@ -34,10 +34,11 @@ def place(cluster: Cluster, template: str) -> Iterator[Connection]:
         yield connection
 
 
-@pytest.fixture(params=["sub", "planes"])
+@pytest.fixture(params=[("sub", False), ("planes", False), ("planes", True)], ids=["sub", "planes", "halves"])
 def db(place: Connection, request: pytest.FixtureRequest) -> Iterator[Connection]:
     with rolled_back(place) as connection:
-        connection.execute("SELECT delc.archive(objective => 'smallest', method => %s)", [request.param])
+        call = "SELECT delc.archive(objective => 'smallest', method => %s, halves => %s)"
+        connection.execute(call, request.param)
         yield connection
 
 

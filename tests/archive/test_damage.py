@@ -72,7 +72,7 @@ class Archive:
         raise AssertionError("there are not so many bytes")
 
 
-@pytest.fixture(scope="module", params=["sub", "planes"])
+@pytest.fixture(scope="module", params=["sub", "planes", "planes', halves => 'true"], ids=["sub", "planes", "halves"])
 def archive(cluster: Cluster, template: str, request: pytest.FixtureRequest) -> Iterator[Archive]:
     statements = [
         FLOWERS,
@@ -92,7 +92,8 @@ def archive(cluster: Cluster, template: str, request: pytest.FixtureRequest) -> 
 
 def first_planes(db: Connection, snapshot: int, name: str) -> tuple[bytes, ...]:
     query = """
-        SELECT delc.to_npy(delc.planes(value, planes)) FROM delc.parameters, generate_series(1, 4) AS planes
+        SELECT delc.to_npy(delc.planes(value::real[]::delc.tensor, planes)) -- of bytes, also where stored in halves
+        FROM delc.parameters, generate_series(1, 4) AS planes
         WHERE snapshot_id = %s AND name = %s ORDER BY planes
     """
     return tuple(numbers for (numbers,) in rows(db, query, snapshot, name))

@@ -31,7 +31,9 @@ def archivings(draw: st.DrawFn) -> str:
     objective = draw(st.sampled_from(["budget", "smallest", "smallest", "fastest"]))
     method = draw(st.sampled_from(["sub", "sub", "planes", "xor"]))
     longest = draw(st.integers(0, 5))
-    return f"SELECT delc.archive({scope}, '{objective}', method => '{method}', longest_chain => {longest})"
+    halves = draw(st.sampled_from(["false", "false", "true"]))
+    ways = f"method => '{method}', longest_chain => {longest}, halves => {halves}"
+    return f"SELECT delc.archive({scope}, '{objective}', {ways})"
 
 
 steps = st.one_of(

@@ -24,6 +24,7 @@ MODELS = (
           from_model="'base'"),
 )  # fmt: skip
 SMALLEST = "SELECT delc.archive(objective => 'smallest')"
+HALVES = "SELECT delc.archive(objective => 'smallest', halves => true)"
 FASTEST = "SELECT delc.archive(objective => 'fastest')"
 CHAINS = "SELECT id, base_id, second_base_id, hops, encoding FROM delc.stored_tensors ORDER BY 1"
 STORED = "SELECT id, base_id, encoding, md5(delc.encoded(value)) FROM delc.stored_tensors ORDER BY 1"
@@ -39,8 +40,8 @@ CHANGES = (
 
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, template: str) -> Iterator[Connection]:
-    """Models that are stored as chains of differences, some of them foretold from two bases."""
-    with workplace(cluster, template, *MODELS, SMALLEST) as connection:
+    """Models that are stored as chains of differences from half planes, some of them foretold from two bases."""
+    with workplace(cluster, template, *MODELS, HALVES) as connection:
         assert value(connection, "SELECT max(hops) FROM delc.stored_tensors") > 2
         assert value(connection, "SELECT count(second_base_id) FROM delc.stored_tensors") > 0
         connection.commit()
@@ -118,6 +119,7 @@ def test_a_restored_dump_holds_the_same_numbers_and_is_archived_on(
         cluster.run_as_server_user(cluster.client("pg_restore", name, "--exit-on-error", str(dump)))
     with cluster.connect(name) as db:
         assert rows(db, CHAINS) == rows(place, CHAINS)
+        assert rows(db, STORED) == rows(place, STORED)
         assert rows(db, NUMBERS) == rows(place, NUMBERS)
         assert value(db, PREDICTIONS) == value(place, PREDICTIONS)
         db.execute(train("base", "flowers", epochs="1", network="'mlp'", from_model="'base'"))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from delc.archive import candidates, choices, costs, encoding, scope, storage
-from delc.archive.choices import Choice
+from delc.archive.choices import Choice, Ways
 from delc.archive.scope import Role, Scope, Tensor
 from delc.archive.storage import Request
 from delc.log.runs import Run
@@ -31,11 +31,11 @@ _SMALL_TIMES, _SMALL_BYTES = 16, 4 << 20
 
 @dataclass(frozen=True)
 class Order:
-    """What the user asks for. ``method``: that of the differences."""
+    """What the user asks for."""
 
     scope: str | None
     request: Request
-    method: str
+    ways: Ways
 
 
 def archive(run: Run, order: Order) -> Iterator[dict[str, Any]]:
@@ -46,14 +46,14 @@ def archive(run: Run, order: Order) -> Iterator[dict[str, Any]]:
     for version_id in chosen:
         run.add_input(model_version_id=version_id)
     found = _without_repetitions(_read(chosen))
-    plan, sizes = _plan(found, chosen, order)
+    plan, whole = _plan(found, chosen, order)
     before = sum(tensor.stored_bytes for tensor in found.tensors.values())
     after = 0
     for place, choice in enumerate(storage.order(plan, found)):
         interrupts.check()
         progress.report("storing tensors", batch=place, batches=len(plan))
         tensor = found.tensors[choice.target]
-        stored = encoding.store(tensor, choice, sizes[tensor.id])
+        stored = encoding.store(tensor, choice, whole[tensor.id])
         after += stored.bytes
         yield _row(found, tensor, stored.encoding, stored.base, stored.bytes)
     encoding.count_hops(order.request.longest_chain)
@@ -75,15 +75,15 @@ def _read(chosen: Sequence[int]) -> Scope:
     return scope.read(chosen, datetime.now(UTC) - USED_LATELY)
 
 
-def _plan(found: Scope, chosen: Sequence[int], order: Order) -> tuple[dict[int, Choice], dict[int, float]]:
-    """What is chosen for each tensor, and how many bytes each would take whole."""
+def _plan(found: Scope, chosen: Sequence[int], order: Order) -> tuple[dict[int, Choice], dict[int, Choice]]:
+    """What is chosen for each tensor, and how each would be stored whole in the least space."""
     with queries.as_owner():
         versions = queries.typed(list(chosen), "bigint[]")
         parents = [(row["base"], row["derived"]) for row in queries.rows(_PARENTS, versions)]
         newest = frozenset(row["id"] for row in queries.rows(_NEWEST))
     _require_memory(found)
-    ways = choices.find(found, parents, order.method)
-    whole = {choice.target: choice.cost.bytes for choice in ways.found if choice.encoding == "dense"}
+    ways = choices.find(found, parents, order.ways)
+    whole = {choice.target: choice for choice in ways.found if choice.encoding in choices.COMPRESSED}
     progress.report("planning")
     return storage.decide(found, ways, newest, order.request), whole
 

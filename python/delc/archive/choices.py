@@ -22,14 +22,34 @@ WORTH_A_CHANGE = 1.02
 WHOLE = ("dense", "fast")
 """The encodings of a whole tensor: the smallest, and the one that is quickest to read."""
 
+COMPRESSED = frozenset({"dense", "halves"})
+"""Those of which the smallest is one for each tensor: in planes of bytes, or of half bytes."""
+
+HALVED = frozenset({"float32", "float16", "bfloat16"})
+"""The dtypes of parameters that progressive reading reads in part."""
+
 WORTH_FAST = 64 * 1024
 """Bytes of numbers from which the second one is thought of."""
 
 
 @dataclass(frozen=True)
+class Ways:
+    """Which ways are asked for: the method of differences, and whether whole tensors are stored in half planes."""
+
+    method: str
+    halves: bool = False
+
+    def whole(self, tensor: Tensor) -> tuple[str, ...]:
+        """The encodings of this tensor if it is stored whole."""
+        if self.halves and tensor.dtype in HALVED:
+            return ("halves",)
+        return WHOLE if costs.raw_bytes(tensor) >= WORTH_FAST else WHOLE[:1]
+
+
+@dataclass(frozen=True)
 class Choice:
-    """One way to store a tensor: whole (``base`` None) or as the difference from another. ``encoding``: dense or fast,
-    or the method of the difference. ``is_present``: as it is stored now.
+    """One way to store a tensor: whole (``base`` None) or as the difference from another. ``encoding``: dense, fast or
+    halves, or the method of the difference. ``is_present``: as it is stored now.
     """
 
     base: int | None
@@ -57,38 +77,34 @@ class Choices:
             self.found[place] = choice
 
 
-def find(scope: Scope, parents: Iterable[tuple[int, int]], method: str) -> Choices:
+def find(scope: Scope, parents: Iterable[tuple[int, int]], ways: Ways) -> Choices:
     """Measures, on samples, whole tensors and the differences that lineage and likeness suggest."""
     choices = Choices()
     everything = {**scope.outside, **scope.tensors}
     for tensor in scope.tensors.values():
-        _add_present(choices, tensor, method)
+        _add_present(choices, tensor, ways)
     pairs = candidates.by_lineage(scope, parents)
     same, grown = _by_shape(pairs, everything)
     groups = _groups(everything.values())
     for number, (group, members) in enumerate(groups.items()):
         progress.report("comparing tensors", batch=number, batches=len(groups))
-        _measure_group(choices, scope, members, same.get(group, set()), method)
+        _measure_group(choices, scope, members, same.get(group, set()), ways)
     for a, b in grown:
         interrupts.check()
         for base, target in ((a, b), (b, a)):
             if target in scope.tensors:
-                cost = costs.difference_in_full(everything[base], everything[target], method)
-                choices.add(Choice(base, target, method, cost))
+                cost = costs.difference_in_full(everything[base], everything[target], ways.method)
+                choices.add(Choice(base, target, ways.method, cost))
     return choices
 
 
-def _add_present(choices: Choices, tensor: Tensor, method: str) -> None:
-    if tensor.encoding in _whole_encodings(tensor) or (tensor.base is not None and tensor.encoding == method):
+def _add_present(choices: Choices, tensor: Tensor, ways: Ways) -> None:
+    if tensor.encoding in ways.whole(tensor) or (tensor.base is not None and tensor.encoding == ways.method):
         cost = costs.of(tensor, tensor.encoding, tensor.stored_bytes)
         choices.add(Choice(tensor.base, tensor.id, tensor.encoding, cost, True))
 
 
-def _whole_encodings(tensor: Tensor) -> tuple[str, ...]:
-    return WHOLE if costs.raw_bytes(tensor) >= WORTH_FAST else WHOLE[:1]
-
-
-def _measure_group(choices: Choices, scope: Scope, members: Sequence[Tensor], pairs: set[Pair], method: str) -> None:
+def _measure_group(choices: Choices, scope: Scope, members: Sequence[Tensor], pairs: set[Pair], ways: Ways) -> None:
     """Measures tensors of one shape and dtype, of which samples are in memory meanwhile."""
     needed = {key for pair in pairs for key in pair} | {t.id for t in members if t.id in scope.tensors}
     elements = samples.elements_of(len(needed))
@@ -100,7 +116,7 @@ def _measure_group(choices: Choices, scope: Scope, members: Sequence[Tensor], pa
     lonely = [key for key in taken if key in scope.tensors and not any(key in pair for pair in pairs)]
     for tensor in members:
         if tensor.id in scope.tensors:
-            for encoding in _whole_encodings(tensor):
+            for encoding in ways.whole(tensor):
                 cost = costs.whole(tensor, taken[tensor.id], encoding)
                 choices.add(Choice(None, tensor.id, encoding, _estimated(cost)))
     by_id = {tensor.id: tensor for tensor in members}
@@ -108,10 +124,10 @@ def _measure_group(choices: Choices, scope: Scope, members: Sequence[Tensor], pa
         interrupts.check()
         if taken[a].numbers.numel() == 0:
             continue
-        cost = _estimated(costs.difference(taken[a], taken[b], by_id[b], method))
+        cost = _estimated(costs.difference(taken[a], taken[b], by_id[b], ways.method))
         for base, target in ((a, b), (b, a)):
             if target in scope.tensors:
-                choices.add(Choice(base, target, method, cost))
+                choices.add(Choice(base, target, ways.method, cost))
 
 
 def _estimated(cost: Cost) -> Cost:

@@ -26,7 +26,7 @@ class Cost:
 
 
 def whole(tensor: Tensor, sample: Sample, encoding: str) -> Cost:
-    """The tensor stored whole, dense or fast."""
+    """The tensor stored whole, dense, fast or in half planes."""
     measured = _measured(_WHOLE_BYTES[encoding], sample.numbers)
     return of(tensor, encoding, _scaled(measured, tensor, sample))
 
@@ -74,7 +74,11 @@ def _measured(query: str, numbers: torch.Tensor) -> int:
     return measured
 
 
-_WHOLE_BYTES = {"dense": "SELECT delc.stored_bytes(delc.compress($1))", "fast": "SELECT delc.stored_bytes($1)"}
+_WHOLE_BYTES = {
+    "dense": "SELECT delc.stored_bytes(delc.compress($1))",
+    "halves": "SELECT delc.stored_bytes(delc.compress($1, halves => true))",
+    "fast": "SELECT delc.stored_bytes($1)",
+}
 
 _DIFFERENCE_BYTES = "SELECT delc.stored_bytes(delc.tensor_delta($1, $2, $3))"
 

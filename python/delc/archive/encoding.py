@@ -24,9 +24,9 @@ class Stored:
     bytes: int
 
 
-def store(tensor: Tensor, choice: Choice, whole_bytes: float) -> Stored:
-    """Stores a tensor as ``choice`` says, unless it is so already; whole where the difference turns out to be larger
-    than ``whole_bytes``. Its base has to be in its final form. Runs in the caller's transaction, as the owner.
+def store(tensor: Tensor, choice: Choice, whole: Choice) -> Stored:
+    """Stores a tensor as ``choice`` says, unless it is so already; as ``whole`` says where the difference turns out to
+    be larger than that. Its base has to be in its final form. Runs in the caller's transaction, as the owner.
     """
     with queries.as_owner():
         current = queries.rows(_CURRENT, tensor.id)[0]
@@ -35,13 +35,13 @@ def store(tensor: Tensor, choice: Choice, whole_bytes: float) -> Stored:
         if not _is_so(current, choice, second):
             stored_tensors.free_from_second_base(tensor.id)
             if base is None:
-                queries.execute(_STORE_FAST if choice.encoding == "fast" else _STORE_WHOLE, tensor.id)
+                _store_whole(tensor.id, choice.encoding)
             else:
                 queries.execute(
                     _STORE_DIFFERENCE, tensor.id, choice.base, choice.encoding, queries.typed(second, "bigint")
                 )
-                if queries.value(_STORED_BYTES, tensor.id) > whole_bytes:
-                    queries.execute(_STORE_WHOLE, tensor.id)
+                if queries.value(_STORED_BYTES, tensor.id) > whole.cost.bytes:
+                    _store_whole(tensor.id, whole.encoding)
             _check(tensor)
         found = queries.rows(_CURRENT, tensor.id)[0]
     return Stored(found["encoding"], found["base_id"], found["hops"], found["bytes"])
@@ -69,8 +69,15 @@ def count_hops(longest_chain: int) -> None:
             for row in grown:
                 interrupts.check()
                 stored_tensors.free_from_second_base(row["id"])
-                queries.execute(_STORE_WHOLE, row["id"])
+                _store_whole(row["id"], "dense")
         queries.execute(_COUNT_HOPS)
+
+
+def _store_whole(tensor_id: int, encoding: str) -> None:
+    if encoding == "fast":
+        queries.execute(_STORE_FAST, tensor_id)
+    else:
+        queries.execute(_STORE_WHOLE, tensor_id, encoding)
 
 
 def _is_so(current: dict[str, object], choice: Choice, second: int | None) -> bool:
@@ -95,8 +102,8 @@ _CURRENT = """
 _STORED_BYTES = "SELECT delc.stored_bytes(value) FROM delc.stored_tensors WHERE id = $1"
 
 _STORE_WHOLE = """
-    UPDATE delc.stored_tensors SET value = delc.compress(delc.restored_tensor(id)),
-        base_id = NULL, second_base_id = NULL, hops = 0, encoding = 'dense'
+    UPDATE delc.stored_tensors SET value = delc.compress(delc.restored_tensor(id), halves => $2 = 'halves'),
+        base_id = NULL, second_base_id = NULL, hops = 0, encoding = $2
     WHERE id = $1
 """
 

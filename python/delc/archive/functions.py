@@ -10,6 +10,7 @@ from delc.archive import archiving, budgets, checking, rounding
 from delc.archive import checkout as retrieved
 from delc.archive import round_snapshots as rounded
 from delc.archive.archiving import Order
+from delc.archive.choices import Ways
 from delc.archive.planning import Scheme
 from delc.archive.storage import OBJECTIVES, Request
 from delc.log.runs import running
@@ -31,9 +32,10 @@ def archive(
     method: str | None,
     planner: str | None,
     dry_run: bool | None,
+    halves: bool | None,
 ) -> Iterator[dict[str, Any]]:
     """Plans how tensors are stored and stores them so, unless ``dry_run``."""
-    order = _order(scope, objective, budget, retrieval, longest_chain, method, planner)
+    order = _order(scope, objective, budget, retrieval, longest_chain, method, planner, halves)
     if dry_run or dry_run is None:
         with checking.naming_damage(scope):
             yield from archiving.foresee(order)
@@ -46,6 +48,7 @@ def archive(
         "longest_chain": longest_chain,
         "method": method,
         "planner": planner,
+        "halves": halves,
     }
     title = scope or "all models"
     with running("archive", subject=title, arguments=arguments) as run, checking.naming_damage(scope):
@@ -71,6 +74,7 @@ def _order(
     longest_chain: int | None,
     method: str | None,
     planner: str | None,
+    halves: bool | None,
 ) -> Order:
     if objective is None or objective not in OBJECTIVES:
         raise unknown("objective", str(objective), OBJECTIVES, kind=InvalidParameter)
@@ -80,6 +84,8 @@ def _order(
         raise unknown("method", str(method), METHODS, kind=InvalidParameter)
     if longest_chain is None or longest_chain < 0:
         raise InvalidParameter(f"longest_chain is {longest_chain}", detail="It is 0 (all whole) or more.")
+    if halves is None:
+        raise InvalidParameter("halves is NULL", detail="It is true or false.")
     fixed = OBJECTIVES[objective]
     if fixed is not None and budget is not None:
         raise InvalidParameter(
@@ -87,4 +93,4 @@ def _order(
         )
     limits = budgets.parse(None if budget is None else json.loads(budget)) if fixed is None else None
     chosen = Request(fixed or str(planner), cast(Scheme, retrieval), limits, longest_chain)
-    return Order(scope, chosen, method)
+    return Order(scope, chosen, Ways(method, halves))

@@ -9,7 +9,7 @@ from __future__ import annotations
 FETCHED = 2.0e6
 """Bytes of a stored value that are fetched in a millisecond."""
 
-DECODED = {"fast": 2.0e6, "dense": 1.1e6, "sub": 0.5e6, "planes": 0.6e6, "xor": 0.52e6}
+DECODED = {"fast": 2.0e6, "dense": 1.1e6, "halves": 0.85e6, "sub": 0.5e6, "planes": 0.6e6, "xor": 0.52e6}
 """Bytes of numbers that an encoding gives in a millisecond; a difference, when its base is there: with a second base or
 without.
 

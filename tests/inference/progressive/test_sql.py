@@ -52,7 +52,8 @@ CHAINED = f"""
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, template: str) -> Iterator[Connection]:
     """The models pictures, odd (with a layer without a rule), halves (in half planes), broad (the same, with one matrix
-    that is most of it), chained (as differences from pictures), price and flags.
+    that is most of it), chained (as differences from pictures), archived (the last of its checkpoints, which are stored
+    as differences from half planes), price and flags.
     """
     statements = [
         PICTURES,
@@ -69,8 +70,10 @@ def place(cluster: Cluster, template: str) -> Iterator[Connection]:
         train("broad", "pictures", network=BROAD, learning_rate="0.003"),
         train("wide", "pictures", network=WIDE, epochs="1"),
         train("chained", "pictures", network=DEEP, learning_rate="0.003", epochs="14"),
-        "UPDATE delc.stored_tensors SET value = delc.compress(value, halves => true)"
-        f" WHERE id IN ({tensors('halves')} UNION ALL {tensors('broad')})",
+        train("archived", "pictures", network=DEEP, learning_rate="0.003", checkpoint_every="2"),
+        "SELECT delc.archive('halves', 'fastest', halves => true)",
+        "SELECT delc.archive('broad', 'fastest', halves => true)",
+        "SELECT delc.archive('archived', 'smallest', method => 'planes', halves => true)",
         CHAINED,
     ]
     with workplace(cluster, template, *statements) as connection:
@@ -88,7 +91,7 @@ ALL = "SELECT id, pixels FROM pictures"
 LABELS = "SELECT key, rank, label FROM {} ORDER BY key, rank"
 
 
-@pytest.mark.parametrize("model", ["pictures", "halves", "broad", "chained", "odd"])
+@pytest.mark.parametrize("model", ["pictures", "halves", "broad", "chained", "archived", "odd"])
 @pytest.mark.parametrize("top", ["NULL", "1", "3"])
 def test_progressive_labels_are_those_of_full_precision(session: Connection, model: str, top: str) -> None:
     call = f"delc.predict_rows('{model}', '{ALL}', top => {top}, reading => '{{}}')"

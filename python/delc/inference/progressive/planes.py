@@ -255,7 +255,7 @@ def require_depth(model: str, planes: Planes, bits: int) -> None:
     raise InvalidParameter(
         f'the parameters of "{model}" cannot be read to {bits / 8:g} planes',
         detail=f"Their planes end at {allowed}.",
-        hint="Halves are there where parameters were stored with delc.compress(…, halves => true).",
+        hint="Halves are there where parameters are stored whole by delc.archive(…, halves => true).",
     )
 
 

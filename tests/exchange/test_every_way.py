@@ -420,6 +420,25 @@ def test_a_layer_normalisation_of_nine_operators_comes_in_as_one(
     check(built, module, rows)
 
 
+class Twice(nn.Module):
+    """A layer normalisation, part of which goes on by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        return centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * self.scale + centred
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_layer_normalisation_part_of_which_goes_elsewhere_is_refused_by_its_operators() -> None:
+    file = written_by_torch(Twice().eval(), torch.randn(5, 6, 8), 14)
+    with pytest.raises(InvalidParameter, match="the operator Sqrt"):
+        onnx_import.read(file, unlimited)
+
+
 class Begun(nn.Module):
     """An LSTM that is given its first states."""
 

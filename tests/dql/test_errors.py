@@ -114,6 +114,18 @@ def test_long_lines_are_cut_around_the_place(work: Connection) -> None:
         ("evaluate m from \"good\" with config = \"no\"", 'unknown configuration "no"', None),
         ("evaluate m from \"good\" with config = \"c\" vary config.lerning_rate auto", 'unknown setting "lerning_rate"',
          'Did you mean "learning_rate"?'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.epochs in [1, 2]",
+         "config.epochs is a setting that does not vary, at line 1, column 47",
+         'The query says how long: keep top(1, m["loss"], 20). Without keep the configuration does.'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.max_iter in [1, 2]",
+         "config.max_iter is a setting that does not vary", None),
+        ("evaluate m from \"good\" with config = \"c\" vary config.start in [\"warm\"]",
+         "config.start is a setting that does not vary", "Set it in the configuration: warm or fresh."),
+        ("evaluate m from \"good\" with config = \"c\" vary config.freeze in [true]",
+         "config.freeze is a setting that does not vary",
+         'Vary it by layers: config.net["conv*"].freeze in [true, false].'),
+        ("evaluate m from \"good\" with config = \"c\" vary config.optimizer_arguments in [1]",
+         "config.optimizer_arguments is a setting that does not vary", None),
         ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv*\"].lerning_rate auto",
          'unknown setting of layers "lerning_rate"', 'Did you mean "learning_rate"?'),
         ("evaluate m from \"good\" with config = \"c\" vary config.net[\"conv*\"].stride auto",
@@ -179,6 +191,22 @@ def test_queries_that_are_too_long_or_too_deep_are_refused(work: Connection) -> 
     assert said(work, f"select m where {many}").startswith("the query has more than 2000 parts")
 
 
+def test_a_log_range_may_span_all_numbers(work: Connection) -> None:
+    work.execute("SELECT delc.save_config('c', '{}')")
+    said = "SELECT detail FROM delc.dql(%s) WHERE source = 'config.lr'"
+    for numbers, values in (("1e-200, 1e200, 3", "1e-200, 1, 1e+200"), ("1e-300, 1e300, 3", "1e-300, 1, 1e+300"),
+                            ("1e200, 1e-200, 2", "1e+200, 1e-200"), ("0.001, 0.1, 3", "0.001, 0.01, 0.1")):  # fmt: skip
+        query = f'explain evaluate m from (select a limit 1) with config = "c" vary config.lr in log_range({numbers})'
+        assert work.execute(said, [query]).fetchall() == [(f"{numbers[-1]} values: {values}",)]
+
+
+def test_hints_list_only_settings_that_vary(work: Connection) -> None:
+    work.execute("SELECT delc.save_config('c', '{}')")
+    hint = said(work, 'evaluate m from (select a) with config = "c" vary config.qqq in [1]').splitlines()[-1]
+    assert hint.startswith("Known are: ")
+    assert not {"epochs", "iterations", "max_iter", "start"} & set(hint.removesuffix(".").split(": ")[1].split(", "))
+
+
 def test_stored_queries_that_multiply_are_refused(work: Connection) -> None:
     work.execute("SELECT delc.save_query('q0', 'select m')")
     for level in range(1, 12):
@@ -242,13 +270,37 @@ def test_configurations_are_checked_when_they_are_saved(work: Connection) -> Non
         '{"optimizer_arguments": [], "lr": 1}': "optimizer_arguments is []; it must be a JSON object",
         '{"optimizer": "sgd", "optimizer_arguments": {"momentum": 2}}': 'momentum of optimizer "sgd" is 2; it must be',
         '{"optimizer": "sgd", "momentum": "fast"}': 'momentum of optimizer "sgd" is "fast"; it must be',
-        '{"freeze": "conv1"}': 'freeze is "conv1"; it must be a list',
+        '{"freeze": "conv1"}': 'freeze is "conv1"; it must be a list\n',
+        '{"optimizer": {"name": "sgd"}}': 'optimizer is {"name": "sgd"}; it must be one of sgd, ',
+        '{"start": ["warm"]}': 'start is ["warm"]; it must be one of warm, fresh',
+        '{"optimizer": "sgd", "optimizer_arguments": {"momentum": 0.5}, "momentum": 0.9}':
+            '"optimizer_arguments" and "momentum" set the same',
         '{"epochs": "many"}': 'epochs is "many"; it must be a whole number',
         '{"search": {"samples": null}}': "samples is null; it must be a whole number from 1 to 1000",
     }
     for config, text in wrong.items():
-        found = message(failure(work, "SELECT delc.save_config('wrong', %s)", config))
+        found = message(failure(work, "SELECT delc.save_config('wrong', %s)", config)) + "\n"
         assert found.removeprefix("delc: ").startswith(text)
+
+
+@pytest.mark.parametrize("levels", [41, 500, 3000])
+@pytest.mark.parametrize("where", ['{"loss": %s}', '{"search": {"samples": %s}}', '{"class_weights": %s}', "%s"])
+def test_configurations_are_no_deeper_than_any_that_a_person_writes(work: Connection, where: str, levels: int) -> None:
+    error = failure(work, "SELECT delc.save_config('deep', %s)", where % ("[" * levels + "]" * levels))
+    assert error.sqlstate == "54000"
+    assert message(error).removeprefix("delc: ") == "the configuration nests more than 40 levels deep"
+
+
+def test_options_that_hold_json_as_text_may_not_nest_without_end(work: Connection) -> None:
+    held = "[" * 3000
+    found = message(failure(work, "SELECT delc.save_config('deep', jsonb_build_object('loss', %s::text))", held))
+    assert found.removeprefix("delc: ").startswith("loss nests too deep")
+
+
+def test_configurations_have_at_most_a_million_characters(work: Connection) -> None:
+    long = "SELECT delc.save_config('long', jsonb_build_object('dataset', repeat('x', 1000000)))"
+    found = message(failure(work, long))
+    assert found.removeprefix("delc: ") == "the configuration has 1000015 characters; allowed are 1000000"
 
 
 def test_null_in_a_configuration_is_as_not_given(work: Connection) -> None:
@@ -257,6 +309,9 @@ def test_null_in_a_configuration_is_as_not_given(work: Connection) -> None:
     work.execute("SELECT delc.save_config('c', %s)", [config])
     plan = work.execute("SELECT detail FROM delc.dql('explain evaluate m from (select a limit 1) with config = \"c\"')")
     assert ("1 trial to iteration 10, which is kept",) in plan.fetchall()
+    for same in ('"momentum": 0.8, "optimizer_arguments": {"momentum": null}', '"optimizer_arguments": {"lr": null}',
+                 '"momentum": null, "optimizer_arguments": {"momentum": 0.8}'):  # fmt: skip
+        work.execute("SELECT delc.save_config('c', %s)", [f'{{"optimizer": "sgd", {same}}}'])
 
 
 NAMES = ("epochs", "batch_size", "lr", "optimizer", "optimizer_arguments", "schedule", "loss", "weight_decay",

@@ -387,3 +387,7 @@ def test_fewer_models_than_asked_for_are_told_of(ask: Ask, work: Connection) -> 
     trials = ask(f'{FROM} vary config.base_lr in [0.01, 1e30, 1e31] keep top(2, m["loss"], 1)')
     assert [trial["state"].partition(":")[0] for trial in trials] == ["kept", "failed", "failed"]
     assert "1 of the 2 models asked for is kept: 2 of 3 trials failed" in said
+    ask(f'{FROM} vary config.base_lr in [0.01, 0.02] keep top(5, m["loss"], 1)')
+    assert "2 of the 5 models asked for are kept: there were 2 trials" in said
+    ask(f'{FROM} vary config.base_lr in [0.01, 1e30] keep top(5, m["loss"], 1)')
+    assert "1 of the 5 models asked for is kept: 1 of 2 trials failed and there were 2 trials" in said

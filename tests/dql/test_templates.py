@@ -104,9 +104,9 @@ def test_joins_can_be_deleted_by_what_they_read(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("written", "said", "under"),
     [
-        ('ADD("sum", with = "fc6")', '"sum" cannot read "fc6", which comes after it: the network would go in a circle',
-         "with"),
-        ('ADD("sum", with = "rellu1")', 'unknown layer "rellu1"', "with"),
+        ('ADD("sum", with = "fc6")',
+         'alexnet_3@1: "sum" cannot read "fc6", which comes after it: the network would go in a circle', "with"),
+        ('ADD("sum", with = "rellu1")', 'alexnet_3@1: unknown layer "rellu1"', "with"),
         ('ADD("sum", with = 3)', "with names the other layers that ADD reads", "with"),
         ('ADD("sum", wih = "relu1")', 'unknown argument of ADD "wih"', "wih"),
         ('RELU("sum", with = "relu1")', "relu reads one layer, and not 2", "with"),

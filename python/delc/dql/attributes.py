@@ -24,7 +24,8 @@ class Term:
     """Something that can be compared: SQL and the type of its values (text, number, time, boolean, json).
 
     ``wrap`` makes a condition on it one on the model, where there may be several values: it holds when it holds for one
-    of them. ``document``: an indexed JSON object and the key in it whose value this is.
+    of them. ``document``: an indexed JSON object and the key in it whose value this is. ``argument``: the alias of the
+    layer and the name of the argument whose value it is. ``integers``: the same as an array of integers.
     """
 
     sql: str
@@ -33,6 +34,8 @@ class Term:
     title: str = ""
     metric: str | None = None
     document: tuple[str, str] | None = None
+    argument: tuple[str, str] | None = None
+    integers: str | None = None
 
 
 @dataclass(frozen=True)

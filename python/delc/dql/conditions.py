@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeGuard
 
 from delc.dql.attributes import Model, Term, attribute_term
 from delc.dql.parameters import Bindings
@@ -34,7 +35,7 @@ from delc.dql.syntax import (
     Predicate,
     Value,
 )
-from delc.dql.templates import Wanted, read_template
+from delc.dql.templates import Wanted, canonical, read_template
 from delc.networks import KINDS
 
 _NODE_PLAIN = {
@@ -65,6 +66,8 @@ MOST_WALKS = 2
 versions many of them take minutes. The others are looked at version by version.
 """
 
+MOST_INTEGER = 2**31 - 1
+
 _LISTS = 'Lists are compared with those of layers: m["conv1"].output_shape = [6, 16, 16].'
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-4])(:[0-5]\d)?)?)?")
@@ -76,12 +79,13 @@ _SWAPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 @dataclass(frozen=True)
 class Scope:
     """What the names of a query stand for: variables, and selectors that are bound to one layer (their texts → alias
-    of the layer's row).
+    of the layer's row). ``edges``: the relation that has the edges between layers.
     """
 
     models: Mapping[str, Model]
     bindings: Bindings
     bound: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    edges: str = "delc.layer_edges"
 
     def model(self, variable: str, place: Place) -> Model:
         """The tables of a variable."""
@@ -140,17 +144,22 @@ def _is_null(left: Term) -> str:
 
 def select_layers(selector: Selector, layer: str, scope: Scope) -> str:
     """That the layer of an alias is one of the selector's."""
+    return _is_named(selector, f"{layer}.name", scope)
+
+
+def _is_named(selector: Selector, column: str, scope: Scope) -> str:
+    """That the name in a column is one of the selector's."""
     if selector.is_names:
         names = selector.names()
         if len(names) == 1:
-            return f"{layer}.name = {scope.bind(names[0], 'text')}"
-        return f"{layer}.name = ANY ({scope.bind(names, 'text[]')})"
+            return f"{column} = {scope.bind(names[0], 'text')}"
+        return f"{column} = ANY ({scope.bind(names, 'text[]')})"
     patterns = selector.like_patterns()
     if patterns == ["%"]:
         return "true"
     if len(patterns) == 1:
-        return f"{layer}.name LIKE {scope.bind(patterns[0], 'text')}"
-    return f"{layer}.name LIKE ANY ({scope.bind(patterns, 'text[]')})"
+        return f"{column} LIKE {scope.bind(patterns[0], 'text')}"
+    return f"{column} LIKE ANY ({scope.bind(patterns, 'text[]')})"
 
 
 def follow(step: str, layer: str, tables: list[str], conditions: list[str], model: Model, bindings: Bindings) -> str:
@@ -208,6 +217,11 @@ def _has(predicate: Has, scope: Scope) -> str:
     return walk.exists(*_template_conditions(read_template(predicate.template), walk, scope))
 
 
+def template_sql(wanted: Wanted, layer: str, scope: Scope) -> str:
+    """That the layer of an alias is one that a template stands for."""
+    return " AND ".join(_template_conditions(wanted, _Walk((), (), layer, False), scope)) or "true"
+
+
 def _template_conditions(wanted: Wanted, walk: _Walk, scope: Scope) -> list[str]:
     conditions = []
     layer = walk.layer
@@ -226,13 +240,12 @@ def _template_conditions(wanted: Wanted, walk: _Walk, scope: Scope) -> list[str]
 
 
 def _reads(layer: str, other: str, wanted: Wanted, scope: Scope) -> str:
-    """That a layer reads one that a selector names."""
+    """That a layer reads a layer, or an input of the network, that a selector names."""
     assert wanted.others is not None
-    edge, source = scope.bindings.alias("e"), scope.bindings.alias("l")
-    named = select_layers(read_selector(other, wanted.others.place), source, scope)
+    edge = scope.bindings.alias("e")
+    named = _is_named(read_selector(other, wanted.others.place), f"{edge}.from_layer", scope)
     return (
-        f"EXISTS (SELECT FROM delc.layer_edges AS {edge} JOIN delc.layers AS {source}"
-        f" ON {source}.version_id = {edge}.version_id AND {source}.name = {edge}.from_layer"
+        f"EXISTS (SELECT FROM {scope.edges} AS {edge}"
         f" WHERE {edge}.version_id = {layer}.version_id AND {edge}.to_layer = {layer}.name AND {named})"
     )
 
@@ -249,7 +262,9 @@ def _layer_argument(name: str, walk: _Walk, scope: Scope) -> Term:
     arguments = f"{walk.layer}.arguments"
     document = (arguments, name) if walk.tables else None
     sql = f"({arguments} -> {scope.bind(name, 'text')})"
-    return Term(sql, "json", lambda held: walk.exists(held), title=name, document=document)
+    return Term(
+        sql, "json", lambda held: walk.exists(held), title=name, document=document, argument=(walk.layer, name)
+    )
 
 
 def _node_attribute(operand: NodeAttribute, scope: Scope) -> Term:
@@ -258,8 +273,13 @@ def _node_attribute(operand: NodeAttribute, scope: Scope) -> Term:
         return found
     if found.type != "json":
         raise problem(operand.name_place, f"{operand.name} is a {found.type}, which has no elements", kind=WrongValue)
-    place = operand.index - 1 if operand.index > 0 else operand.index
-    element = f"{found.sql} -> {scope.bind(place, 'integer')}"
+    if found.integers is not None:
+        place = scope.bind(operand.index, "integer")
+        if operand.index < 0:
+            place = f"cardinality({found.integers}) + 1 + {place}"
+        return Term(f"({found.integers}[{place}])", "number", found.wrap, found.title)
+    place = scope.bind(operand.index - 1 if operand.index > 0 else operand.index, "integer")
+    element = f"{found.sql} -> {place}"
     # Sizes that are the same in all dimensions are one number.
     sql = f"(CASE jsonb_typeof({found.sql}) WHEN 'array' THEN {element} ELSE {found.sql} END)"
     return Term(sql, "json", found.wrap, found.title)
@@ -272,7 +292,10 @@ def _whole_attribute(operand: NodeAttribute, scope: Scope) -> Term:
     walk = _walk(node, scope)
     if name in _NODE_PLAIN:
         sql, type_name = _NODE_PLAIN[name]
-        return Term(sql.format(layer=walk.layer), type_name, lambda held: walk.exists(held), title=name)
+        integers = f"{walk.layer}.output_shape" if name == "output_shape" else None
+        return Term(
+            sql.format(layer=walk.layer), type_name, lambda held: walk.exists(held), title=name, integers=integers
+        )
     if name not in _ARGUMENTS:
         known = [*_NODE_PLAIN, "input_shape", *_ARGUMENTS]
         raise unknown_name(operand.name_place, "attribute of layers", operand.name, known)
@@ -357,23 +380,58 @@ def _literal_for(left: Term, literal: Literal | ListLiteral, scope: Scope) -> st
 
 
 def _json_compared(left: Term, operator: str, value: Value | Sequence[Value], place: Place, scope: Scope) -> str:
-    """A value of an argument or option, which is JSON, compared; sizes per dimension that are all equal are one
-    number.
-    """
+    """A value of an argument, shape or option, which is JSON, compared."""
     sql = left.sql
-    if operator == "=" and left.document is not None:
-        arguments, name = left.document
-        contains = f"{arguments} @> {scope.bind(json.dumps({name: value}), 'jsonb')}"
-        if isinstance(value, bool | str | int | float):
-            return f"({contains})"
-        return f"({contains} AND {sql} = {scope.bind(json.dumps(value), 'jsonb')})"
     if operator in ("=", "<>"):
-        return f"({sql} {operator} {scope.bind(json.dumps(value), 'jsonb')})"
+        return _json_equals(left, value, scope) if operator == "=" else _json_differs(left, value, scope)
     if isinstance(value, bool | str) or not isinstance(value, int | float):
         raise problem(
             place, f"{json.dumps(value)} has no order", hint="Only numbers are greater or less.", kind=WrongValue
         )
     return f"(jsonb_typeof({sql}) = 'number' AND {sql} {operator} {scope.bind(json.dumps(value), 'jsonb')})"
+
+
+def _json_equals(left: Term, value: Value | Sequence[Value], scope: Scope) -> str:
+    if left.integers is not None and _are_integers(value):
+        return f"({left.integers} = {scope.bind(list(value), 'integer[]')})"
+    held = f"{left.sql} = {scope.bind(json.dumps(value), 'jsonb')}"
+    if left.document is not None:
+        arguments, name = left.document
+        contains = f"{arguments} @> {scope.bind(json.dumps({name: value}), 'jsonb')}"
+        held = contains if isinstance(value, bool | str | int | float) else f"{contains} AND {held}"
+    layer, kinds = _one_number(left, value)
+    if not kinds:
+        return f"({held})"
+    assert isinstance(value, Sequence)
+    one = _json_equals(replace(left, argument=None), value[0], scope)
+    return f"({held} OR {one} AND {layer}.kind = ANY ({scope.bind(kinds, 'text[]')}))"
+
+
+def _json_differs(left: Term, value: Value | Sequence[Value], scope: Scope) -> str:
+    if left.integers is not None and _are_integers(value):
+        return f"({left.integers} <> {scope.bind(list(value), 'integer[]')})"
+    layer, kinds = _one_number(left, value)
+    differs = f"{left.sql} <> {scope.bind(json.dumps(value), 'jsonb')}"
+    if not kinds:
+        return f"({differs})"
+    assert isinstance(value, Sequence)
+    other = f"{left.sql} <> {scope.bind(json.dumps(value[0]), 'jsonb')}"
+    return f"({differs} AND ({other} OR {layer}.kind <> ALL ({scope.bind(kinds, 'text[]')})))"
+
+
+def _one_number(left: Term, value: Value | Sequence[Value]) -> tuple[str, list[str]]:
+    """The kinds of layers in which an argument with this list, of sizes that are all equal, is stored as one number;
+    and the alias of the layer.
+    """
+    if left.argument is None or not isinstance(value, list | tuple):
+        return "", []
+    layer, name = left.argument
+    given = list(value)
+    return layer, [kind for kind in KINDS if isinstance(canonical(kind, name, given), int)]
+
+
+def _are_integers(value: Value | Sequence[Value]) -> TypeGuard[Sequence[int]]:
+    return isinstance(value, list | tuple) and all(type(each) is int and abs(each) <= MOST_INTEGER for each in value)
 
 
 def _plain_literal(literal: Literal, scope: Scope) -> Term:

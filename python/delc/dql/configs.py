@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delc.dql.problems import QueryError, problem, unknown_name
+from delc.dql.reading import DEEPEST
 from delc.dql.syntax import Literal
 from delc.server import queries
-from delc.server.errors import InvalidParameter, unknown
+from delc.server.errors import InvalidParameter, LimitExceeded, unknown
 from delc.training.arguments import choice, decode, integer, mapping, refuse
 from delc.training.losses import LOSSES, TASKS
 from delc.training.optimizers import OPTIMIZERS
@@ -58,6 +59,9 @@ SAMPLERS = ("sobol", "random", "grid", LEARNING)
 STOPPING = ("halving", "none")
 DEFAULT_EPOCHS = 10
 
+LONGEST = 1_000_000
+"""Characters of a configuration."""
+
 OPTIMIZER_ARGUMENTS = tuple(sorted({name for known in OPTIMIZERS.values() for name in known}))
 
 
@@ -103,7 +107,7 @@ def load(name: Literal) -> Config:
             error.hint = (error.hint or "") + " SELECT delc.save_config('name', '{…}') stores one."
             raise error
     try:
-        return read(str(name.value), json.loads(text))
+        return read(str(name.value), _decoded(text))
     except InvalidParameter as error:
         raise problem(name.place, error.message, hint=error.hint) from None
 
@@ -125,7 +129,8 @@ def read(name: str, document: Any) -> Config:
     for values that are not allowed, of any task; what its task does not take is said of a trial. Null is as not given.
     """
     given = {key: value for key, value in mapping("config", document).items() if value is not None}
-    given_arguments = mapping("optimizer_arguments", given.get("optimizer_arguments", {}))
+    arguments = mapping("optimizer_arguments", given.get("optimizer_arguments", {}))
+    given_arguments = {key: value for key, value in arguments.items() if value is not None}
     _refuse_repeated(given, given_arguments)
     options: dict[str, Any] = {}
     dataset, start, search = None, "warm", Search()
@@ -144,7 +149,7 @@ def read(name: str, document: Any) -> Config:
             given_arguments[found[1]] = value
         else:
             options[found[1]] = value
-    if given_arguments:
+    if given_arguments or "optimizer_arguments" in options:
         options["optimizer_arguments"] = given_arguments
     _check_options(options)
     return Config(name, dataset, start, options, search)
@@ -189,8 +194,29 @@ def config_value(name: str | None, text: str | None) -> queries.Typed:
     """A configuration as it is stored; it must be one."""
     if text is None:
         raise InvalidParameter("the configuration is NULL")
-    read(str(name), json.loads(text))
+    read(str(name), _decoded(text))
     return queries.typed(text, "jsonb")
+
+
+def _decoded(text: str) -> Any:
+    """The document of a configuration; one longer or deeper than any that a person writes is an error."""
+    if len(text) > LONGEST:
+        raise LimitExceeded(f"the configuration has {len(text)} characters; allowed are {LONGEST}")
+    try:
+        document = json.loads(text)
+        is_too_deep = _is_deeper(document, DEEPEST)
+    except RecursionError:
+        is_too_deep = True
+    if is_too_deep:
+        raise LimitExceeded(f"the configuration nests more than {DEEPEST} levels deep")
+    return document
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)
 
 
 def _search(value: Any) -> Search:
@@ -210,9 +236,11 @@ def _search(value: Any) -> Search:
 
 
 def _choice(what: str, value: Any, known: tuple[str, ...]) -> str:
+    if not isinstance(value, str):
+        raise refuse(what, value, f"one of {', '.join(known)}")
     if value not in known:
-        raise unknown(what, str(value), known, kind=InvalidParameter)
-    return str(value)
+        raise unknown(what, value, known, kind=InvalidParameter)
+    return value
 
 
 def _text(what: str, value: Any) -> str:

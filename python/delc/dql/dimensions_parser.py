@@ -134,8 +134,8 @@ def _log_range(first: float, last: float, count: float) -> list[float | int] | N
     if first <= 0 or last <= 0 or count != int(count) or not 2 <= count <= MOST_VALUES:
         return None
     steps = int(count) - 1
-    ratio = math.log(last / first)
-    inner = [float(f"{first * math.exp(ratio * place / steps):.6g}") for place in range(1, steps)]
+    start, ratio = math.log(first), math.log(last) - math.log(first)
+    inner = [float(f"{math.exp(start + ratio * place / steps):.6g}") for place in range(1, steps)]
     return [_whole(value) for value in [first, *inner, last]]
 
 

@@ -56,9 +56,12 @@ def _say_if_fewer(keep: Keep, planned: Plan) -> None:
     kept = sum(trial.state == KEPT for trial in planned.trials)
     failed = sum(trial.failed for trial in planned.trials)
     if keep.top is not None and kept < keep.top:
+        tried = len(planned.trials)
+        reasons = [f"{failed} of {tried} trials failed"] if failed else []
+        if tried < keep.top:
+            reasons.append(f"there {'was one trial' if tried == 1 else f'were {tried} trials'}")
         progress.notice(
-            f"{kept} of the {keep.top} models asked for {'is' if kept == 1 else 'are'} kept:"
-            f" {failed} of {len(planned.trials)} trials failed"
+            f"{kept} of the {keep.top} models asked for {'is' if kept == 1 else 'are'} kept: {' and '.join(reasons)}"
         )
 
 

@@ -10,6 +10,7 @@ from itertools import count
 from delc.dql import surgery
 from delc.dql.carrying import Carried, carry
 from delc.dql.problems import Place, QueryError, problem
+from delc.dql.readers import readers_like
 from delc.dql.selecting import is_named, matching, nodes
 from delc.dql.selectors import fill, read_selector
 from delc.dql.sources import Made, range_of
@@ -266,7 +267,7 @@ def _constructed(query: Construct, variable: str, version: ModelVersion) -> Draf
             progress.notice(f"{version} has no layer {change.node}, so nothing is changed there")
         for node, captured in found.items():
             try:
-                before, (network, done) = network, _change(network, change, node, captured, features)
+                before, (network, done) = network, _change(version, network, change, node, captured, features)
             except DelcError as error:
                 raise _at(change.place, version, error) from None
             changes += done
@@ -310,15 +311,20 @@ def _new_names(change: Change, before: Network, after: Network, node: str) -> se
 
 
 def _change(
-    network: Network, change: Change, node: str, captured: dict[int, str], features: FittedFeatures
+    version: ModelVersion,
+    network: Network,
+    change: Change,
+    node: str,
+    captured: dict[int, str],
+    features: FittedFeatures,
 ) -> tuple[Network, list[str]]:
     """The network with one change at one node, and the change in words."""
     if node not in network:
         return network, []
-    wanted = None if change.template is None else read_template(change.template)
     if change.action == "delete":
-        return _delete(network, node, wanted)
-    assert wanted is not None
+        return _delete(network, change, node, captured, features)
+    assert change.template is not None
+    wanted = read_template(change.template)
     layer = _new_layer(network, change, node, wanted, captured, features)
     words = f"{layer.name} ({layer.kind})" + (f" with {', '.join(layer.others)}" if layer.others else "")
     try:
@@ -328,15 +334,19 @@ def _change(
     except DelcError as error:
         if wanted.others is None or layer.name in network:
             raise
-        raise problem(wanted.others.place, error.message, hint=error.hint) from None
+        raise _at(wanted.others.place, version, error) from None
 
 
-def _delete(network: Network, node: str, wanted: Wanted | None) -> tuple[Network, list[str]]:
-    if wanted is None:
+def _delete(
+    network: Network, change: Change, node: str, captured: dict[int, str], features: FittedFeatures
+) -> tuple[Network, list[str]]:
+    if change.template is None:
         return surgery.delete(network, node), [f"without {node}"]
+    wanted = _filled(read_template(change.template), captured)
+    like = readers_like(network, node, wanted, features.input_specs())
     changes = []
     for reader in network.consumers(node):
-        if node in network and reader in network and _matches(network, reader, wanted):
+        if reader in like and node in network and reader in network:
             cut_off = len(set(network.layer(reader).inputs)) > 1
             before, network = network, surgery.delete_edge(network, node, reader)
             gone = ", ".join(name for name in before.names if name not in network)
@@ -348,22 +358,15 @@ def _delete(network: Network, node: str, wanted: Wanted | None) -> tuple[Network
     return network, changes
 
 
-def _matches(network: Network, name: str, wanted: Wanted) -> bool:
-    layer = network.layer(name)
-    if layer.kind not in wanted.kinds:
-        return False
-    if wanted.name is not None and read_selector(wanted.name, wanted.template.place).match(name) is None:
-        return False
-    for other in wanted.other_inputs():
-        assert wanted.others is not None
-        selector = read_selector(other, wanted.others.place)
-        if not any(selector.match(source) is not None for source in layer.inputs):
-            return False
-    return all(_holds(layer.arguments.get(str(argument.name)), argument.values) for argument in wanted.arguments)
-
-
-def _holds(value: object, given: Sequence[object]) -> bool:
-    return value == (list(given) if len(given) > 1 else given[0])
+def _filled(wanted: Wanted, captured: dict[int, str]) -> Wanted:
+    """A template with what the selector has captured in its names."""
+    if wanted.name is not None:
+        wanted = replace(wanted, name=fill(wanted.name, captured, wanted.template.place))
+    if wanted.others is not None:
+        place = wanted.others.place
+        values = tuple(fill(each, captured, place) for each in wanted.other_inputs())
+        wanted = replace(wanted, others=replace(wanted.others, values=values))
+    return wanted
 
 
 def _new_layer(

@@ -16,7 +16,7 @@ from delc.dql.configs import (
     Config,
     setting_named,
 )
-from delc.dql.problems import Place, problem, unknown_name
+from delc.dql.problems import Place, WrongValue, problem, unknown_name
 from delc.dql.selectors import Selector, read_selector
 from delc.dql.syntax import Setting, Value
 from delc.networks import KINDS, Network
@@ -27,8 +27,15 @@ LEARNING_RATE, WEIGHT_DECAY, FREEZE = "learning_rate", "weight_decay", "freeze"
 _LAYER_SETTINGS = {"lr": LEARNING_RATE, "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "freeze": FREEZE}
 _LAYER_ARGUMENTS = frozenset(argument.name for kind in KINDS.values() for argument in kind.arguments)
 
-_FIXED = ("epochs", "device", "optimizer_arguments", "freeze")
-"""Settings that do not vary: the query says how long, all trials share a machine, the others vary by parts."""
+_FIXED = {
+    "epochs": 'The query says how long: keep top(1, m["loss"], 20). Without keep the configuration does.',
+    "device": "All trials share a machine. Set it in the configuration.",
+    "optimizer_arguments": "Vary them one by one, such as config.momentum.",
+    "freeze": 'Vary it by layers: config.net["conv*"].freeze in [true, false].',
+    "start": "Set it in the configuration: warm or fresh.",
+    "search": "It says how to search. Set it in the configuration.",
+}
+"""Settings that do not vary, and what to do instead."""
 
 
 class NoSuchLayer(InvalidParameter):
@@ -82,7 +89,13 @@ def knob(setting: Setting) -> Knob:
         return Knob(str(setting), ARGUMENT, name, setting.place)
     if found is not None and len(setting.names) == 1 and found[1] not in _FIXED:
         return Knob(str(setting), *found, setting.place)
-    known = [each for each in (*OPTIONS, DATASET, *OPTIMIZER_ARGUMENTS, *OTHER_NAMES) if each not in _FIXED]
+    name = OTHER_NAMES.get(setting.names[0], setting.names[0])
+    if name in _FIXED:
+        raise problem(
+            setting.place, f"config.{setting} is a setting that does not vary", hint=_FIXED[name], kind=WrongValue
+        )
+    names = (*OPTIONS, DATASET, *OPTIMIZER_ARGUMENTS, *OTHER_NAMES)
+    known = [each for each in names if OTHER_NAMES.get(each, each) not in _FIXED]
     raise unknown_name(setting.place, "setting", ".".join(setting.names), known)
 
 

@@ -54,7 +54,6 @@ class _Sorted:
     sql: str
     way: str
     column: str
-    is_asked: bool
 
 
 @dataclass(frozen=True)
@@ -107,20 +106,38 @@ class _Builder:
 
     def exists(self, part: _Part) -> str:
         """That there are versions for the variables of a part."""
-        conditions = self._conditions(part.hidden) + [predicate_sql(each, self.scope) for each in part.conditions]
-        return f"EXISTS (SELECT FROM {self._tables(part.hidden)} WHERE {' AND '.join(conditions) or 'true'})"
+        other = [each for each in part.conditions if variables_of(each).isdisjoint(part.hidden)]
+        held = [predicate_sql(each, self.scope) for each in other]
+        return " AND ".join([*held, *self._hidden(part.hidden, part.conditions, ())])
+
+    def _hidden(self, variables: Sequence[str], conditions: Sequence[Predicate], known: Sequence[str]) -> list[str]:
+        """That there are versions for variables that are not selected: one in another, the nearest to those that are
+        known first. So for each that does not fit none of those that hang on it is looked for, and of each that does,
+        one is enough.
+        """
+        return [
+            self._nested(group, [each for each in conditions if not variables_of(each).isdisjoint(group)], known)
+            for group in _joined(variables, conditions)
+        ]
+
+    def _nested(self, group: Sequence[str], conditions: Sequence[Predicate], known: Sequence[str]) -> str:
+        first = _nearest(group, conditions, known)
+        rest = [variable for variable in group if variable != first]
+        own = [each for each in conditions if variables_of(each).isdisjoint(rest)]
+        others = [each for each in conditions if not variables_of(each).isdisjoint(rest)]
+        held = [
+            *self._conditions([first]),
+            *(predicate_sql(each, self.scope) for each in own),
+            *self._hidden(rest, others, [*known, first]),
+        ]
+        return f"EXISTS (SELECT FROM {self._tables([first])} WHERE {' AND '.join(held) or 'true'})"
 
     def part(self, part: _Part, also: Sequence[str]) -> _Piece:
         """The rows of a part's selected variables."""
         conditions = [*also, *self._conditions(part.shown)]
-        inner = self._conditions(part.hidden)
-        for predicate in part.conditions:
-            speaks_of_hidden = not variables_of(predicate).isdisjoint(part.hidden)
-            (inner if speaks_of_hidden else conditions).append(predicate_sql(predicate, self.scope))
-        if part.hidden:
-            conditions.append(
-                f"EXISTS (SELECT FROM {self._tables(part.hidden)} WHERE {' AND '.join(inner) or 'true'})"
-            )
+        of_hidden = [each for each in part.conditions if not variables_of(each).isdisjoint(part.hidden)]
+        conditions += [predicate_sql(each, self.scope) for each in part.conditions if each not in of_hidden]
+        conditions += self._hidden(part.hidden, of_hidden, part.shown)
         keys = tuple(key for key in self.keys if key.variable in part.shown)
         columns = [self._id(variable) for variable in part.shown] + [f"{key.sql} AS {key.column}" for key in keys]
         if self.measured is not None and self.measured[0] in part.shown:
@@ -132,7 +149,7 @@ class _Builder:
             return _Piece(sql, keys, ())
         if len(part.shown) == 1:
             return _Piece(f"{sql}{_order(keys)}{self.limit}", keys, ())
-        if not any(key.is_asked for key in keys):
+        if not self.query.order:
             return _Piece(sql + self.limit, keys, ())
         counted = f"counted{self.query.variables.index(part.shown[0])}"
         bound = self.scope.bind(MOST_ORDERED + 1, "bigint")
@@ -189,20 +206,43 @@ def _variable_of(operand: Operand) -> set[str]:
     return {operand.variable if isinstance(operand, Attribute) else operand.node.variable}
 
 
-def _parts(query: Select, variables: Sequence[str]) -> list[_Part]:
-    """The variables, those together that conditions join."""
-    conditions = _all_of(query.where)
+def _joined(variables: Sequence[str], conditions: Sequence[Predicate]) -> list[list[str]]:
+    """The variables in groups, those together that conditions join."""
     groups = [{variable} for variable in variables]
     for condition in conditions:
         named = variables_of(condition)
         touched = [group for group in groups if not group.isdisjoint(named)]
         if len(touched) > 1:
             groups = [group for group in groups if group not in touched] + [set().union(*touched)]
+    found = [[variable for variable in variables if variable in group] for group in groups]
+    return sorted(found, key=lambda group: list(variables).index(group[0]))
+
+
+def _nearest(group: Sequence[str], conditions: Sequence[Predicate], known: Sequence[str]) -> str:
+    """Of variables that conditions join the one to look for first: one that a condition joins with those known, and
+    without which the others fall apart most.
+    """
+    near = [
+        variable
+        for variable in group
+        if any(variable in (named := variables_of(each)) and not named.isdisjoint(known) for each in conditions)
+    ]
+
+    def largest_left(variable: str) -> int:
+        rest = [other for other in group if other != variable]
+        return max((len(left) for left in _joined(rest, conditions)), default=0)
+
+    return min(near or group, key=largest_left)
+
+
+def _parts(query: Select, variables: Sequence[str]) -> list[_Part]:
+    """The variables, those together that conditions join."""
+    conditions = _all_of(query.where)
     parts = []
-    for place, group in enumerate(sorted(groups, key=lambda group: min(map(list(variables).index, group)))):
+    for place, group in enumerate(_joined(variables, conditions)):
         shown = tuple(variable for variable in query.variables if variable in group)
         hidden = tuple(variable for variable in variables if variable in group and variable not in shown)
-        mine = [condition for condition in conditions if variables_of(condition) & group]
+        mine = [condition for condition in conditions if not variables_of(condition).isdisjoint(group)]
         if place == 0:  # what speaks of no variable that there is: errors, to be found when they are written as SQL
             mine += [condition for condition in conditions if variables_of(condition).isdisjoint(variables)]
         parts.append(_Part(shown, hidden, mine))
@@ -263,8 +303,8 @@ def _keys(query: Select, scope: Scope) -> list[_Sorted]:
     keys = [_asked(key, f"key{place}", query.variables, scope) for place, key in enumerate(query.order)]
     for place, variable in enumerate(query.variables):
         model = scope.models[variable]
-        keys.append(_Sorted(variable, f"{model.line}.name", "ASC", f"name{place}", False))
-        keys.append(_Sorted(variable, f"{model.version}.number", "ASC", f"number{place}", False))
+        keys.append(_Sorted(variable, f"{model.line}.name", "ASC", f"name{place}"))
+        keys.append(_Sorted(variable, f"{model.version}.number", "ASC", f"number{place}"))
     return keys
 
 
@@ -283,4 +323,4 @@ def _asked(key: Key, column: str, selected: Sequence[str], scope: Scope) -> _Sor
             f"{found.title} has several values, so nothing can be ordered by it",
             hint="Order by an attribute of the model itself, such as m.name or a metric.",
         )
-    return _Sorted(operand.variable, found.sql, f"{'DESC' if key.descending else 'ASC'} NULLS LAST", column, True)
+    return _Sorted(operand.variable, found.sql, f"{'DESC' if key.descending else 'ASC'} NULLS LAST", column)

@@ -12,6 +12,7 @@ from typing import Any
 from delc.dql.problems import WrongValue, problem, unknown_name
 from delc.dql.syntax import Argument, Template
 from delc.networks import KINDS
+from delc.networks.arguments import NotAllowed
 
 RANKS = {1: "2d", 2: "1d", 3: "2d", 4: "3d"}
 """The suffix of the kinds for values with so many dimensions, rows not counted."""
@@ -118,6 +119,17 @@ def _others(template: Template, given: list[Argument]) -> Argument | None:
             kind=WrongValue,
         )
     return found[0]
+
+
+def canonical(kind: str, name: str, value: Any) -> Any:
+    """The form in which layers of a kind hold a value of an argument: sizes that are all equal as one number. The value
+    itself where they have no such argument, or not with such a value.
+    """
+    known = [argument.type for argument in KINDS[kind].arguments if argument.name == name]
+    try:
+        return known[0].accept(value) if known else value
+    except NotAllowed:
+        return value
 
 
 def layer_of(wanted: Wanted, dimensions: int, reads: int = 1) -> tuple[str, dict[str, Any]]:

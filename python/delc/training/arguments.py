@@ -90,7 +90,7 @@ def listing(item: Reader, *, least: int = 1, most: int | None = None) -> Reader:
     def read(name: str, value: Any) -> list[Any]:
         if not isinstance(value, list | tuple) or len(value) < least or (most is not None and len(value) > most):
             count = f"{least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
-            raise refuse(name, value, f"a list of {count} values")
+            raise refuse(name, value, f"a list of {count} values" if (least, most) != (0, None) else "a list")
         return [item(f"{name}[{position}]", entry) for position, entry in enumerate(value)]
 
     return read
@@ -117,6 +117,8 @@ def decode(name: str, value: Any) -> Any:
         return json.loads(value)
     except json.JSONDecodeError as error:
         raise InvalidParameter(f"{name} is not valid JSON: {shown(value)}", detail=str(error)) from error
+    except RecursionError:
+        raise InvalidParameter(f"{name} nests too deep: {shown(value)}") from None
 
 
 def arguments(where: str, given: Mapping[str, Any], known: Mapping[str, Argument]) -> dict[str, Any]:

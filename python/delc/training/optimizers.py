@@ -10,7 +10,7 @@ import torch
 from torch.nn import Module, Parameter
 
 from delc.server.errors import InvalidParameter, unknown
-from delc.training.arguments import Argument, arguments, boolean, listing, mapping, number, optional
+from delc.training.arguments import Argument, arguments, boolean, listing, mapping, number, optional, refuse
 
 _BETA = number(low=0, below=1)
 _BETAS = Argument(listing(_BETA, least=2, most=2), [0.9, 0.999])
@@ -78,8 +78,10 @@ _FUSED = {"sgd", "adam", "adamw", "adagrad"}
 
 def read_optimizer(name: Any, given: Any) -> tuple[str, dict[str, Any]]:
     """The optimiser's name and all its arguments, checked. ``given`` holds the arguments that the user set."""
-    if not isinstance(name, str) or name not in OPTIMIZERS:
-        raise unknown("optimizer", str(name), OPTIMIZERS, kind=InvalidParameter)
+    if not isinstance(name, str):
+        raise refuse("optimizer", name, f"one of {', '.join(OPTIMIZERS)}")
+    if name not in OPTIMIZERS:
+        raise unknown("optimizer", name, OPTIMIZERS, kind=InvalidParameter)
     known = {**OPTIMIZERS[name], "layers": _LAYERS}
     read = arguments(f'of optimizer "{name}"', mapping("optimizer_arguments", given or {}), known)
     if name == "sgd" and read["nesterov"] and (read["momentum"] == 0 or read["dampening"] != 0):

@@ -21,11 +21,10 @@ from delc.inference.progressive.costs import (
     OutOfTime,
     Work,
 )
-from delc.inference.progressive.propagation import Boxed
 from delc.inference.progressive.settling import IN_FULL, Forward, Settler
 from delc.networks import BuiltNetwork
 from delc.networks.kinds import Value
-from support.progressive import boxed_network, boxes, network
+from support.progressive import InMemory, network
 
 ROWS = 200
 
@@ -41,52 +40,6 @@ class Clock:
         """The time."""
         self.seconds += self.tick
         return self.seconds
-
-
-@dataclass
-class InMemory:
-    """A network of which so many bits are known; ``work`` says what bounds on it are thought to cost."""
-
-    built: BuiltNetwork
-    work: Work
-    bits: int = 16
-    seconds_left: float = 1.0
-    guessed: list[int] = field(default_factory=list)
-    missing: str | None = None
-    prepared: bool = True
-    all_bits: int = 32
-
-    @property
-    def complete(self) -> bool:
-        """Whether all bits are known."""
-        return self.bits == self.all_bits
-
-    def deepen(self) -> None:
-        """One plane more."""
-        self.bits += 8
-
-    def read_all(self) -> None:
-        """All planes."""
-        self.bits = self.all_bits
-
-    def boxed(self) -> Boxed:
-        """The network with its parameters' boxes."""
-        return boxed_network(self.built, self.bits)
-
-    def middle(self) -> Forward:
-        """The network with the middles of the boxes."""
-        values = {name: box.centre for name, box in boxes(self.built.module.state_dict(), self.bits).items()}
-
-        def forward(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-            self.guessed.append(len(inputs["input"]))
-            found: torch.Tensor = torch.func.functional_call(self.built.module, values, (inputs["input"],))
-            return found
-
-        return forward  # type: ignore[return-value]
-
-    def full(self) -> Forward:
-        """The network as it is."""
-        return self.built.module
 
 
 @dataclass

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from delc.features.fitted_target import FittedTarget, target_from_json
-from delc.inference.progressive import precision, probable
+from delc.inference.progressive import methods, precision, probable
+from delc.inference.progressive.costs import OutOfTime
 from delc.inference.progressive.decisions import Decision, decision_for, exact_evidence
 from delc.inference.progressive.depths import known_bits
 from delc.inference.progressive.methods import Inputs
 from delc.inference.progressive.planes import Reading, require_depth
 from delc.inference.progressive.precision import Precision
-from delc.inference.progressive.settling import IN_FULL, Answers, Settler
+from delc.inference.progressive.settling import IN_FULL, OUT_OF_TIME, Answers, Settler
 from delc.inference.progressive.stored import StoredModel, open_model
 from delc.models.versions import ModelVersion
 from delc.server import interrupts, progress
@@ -68,7 +69,8 @@ class Answering:
         """The answers for a batch of inputs."""
         rows = len(next(iter(inputs.values())))
         self.error_rates = torch.full((rows,), torch.nan, dtype=torch.float64)
-        with self.model.budget.spending() if self.chosen.kind == precision.PROGRESSIVE else nullcontext():
+        metered = self.chosen.kind in (precision.PROGRESSIVE, precision.PROBABLE)
+        with self.model.budget.spending() if metered else nullcontext():
             found = self._answer(inputs, rows)
         self._count(found)
         return found
@@ -111,32 +113,28 @@ class Answering:
         return Answers(outputs, certified, torch.full((rows,), bits), [method] * rows, low, high)
 
     def _probable(self, inputs: Inputs) -> Answers:
-        """Reads on until the rule is content with all rows."""
+        """Reads on until the rule is content with all rows, or its time is up."""
+        rows = len(next(iter(inputs.values())))
+        self.model.budget.earn(self.model.work.flops * rows)
         if not self.model.bits and not self.model.complete:
             self.model.deepen()
         reason = self.model.missing or self.decision.possible
         if reason is not None and not self.model.complete:
-            self.report.remark = f"read in full at once: {reason}"
-            self.model.read_all()
+            self._read_rest(f"read in full at once: {reason}")
         answers: Answers | None = None
-        open_rows = torch.arange(len(next(iter(inputs.values()))))
+        open_rows = torch.arange(rows)
         while len(open_rows) and not self.model.complete:
             guess = self.model.middle()(inputs)
             if answers is None:
                 answers = self._all(guess.clone(), precision.PROBABLE, self.model.bits)
-            some = {name: value[open_rows] for name, value in inputs.items()}
-            evidence, rates = probable.judge(
-                self.model.boxed(), some, guess[open_rows], self.decision, interrupts.check
-            )
-            done = open_rows[evidence.proven]
-            answers.outputs[done], answers.bits[done] = guess[done], self.model.bits
-            answers.low[done], answers.high[done] = evidence.low[evidence.proven], evidence.high[evidence.proven]
-            self.error_rates[done] = rates[evidence.proven]
-            open_rows = open_rows[~evidence.proven]
-            if len(open_rows):
+            open_rows, in_time = self._judged(inputs, guess, answers, open_rows)
+            if not in_time:
+                self._read_rest(OUT_OF_TIME)
+            elif len(open_rows):
                 self.model.deepen()
         if len(open_rows):
-            full = self._all(self.model.full()(inputs), IN_FULL, self.model.all_bits)
+            with self.model.budget.free():
+                full = self._all(self.model.full()(inputs), IN_FULL, self.model.all_bits)
             if answers is None:
                 return full
             answers.outputs[open_rows], answers.bits[open_rows] = full.outputs[open_rows], full.bits[open_rows]
@@ -145,6 +143,42 @@ class Answering:
                 answers.method[row] = IN_FULL
         assert answers is not None
         return answers
+
+    def _read_rest(self, remark: str) -> None:
+        self.report.remark = remark
+        with self.model.budget.free():
+            self.model.read_all()
+
+    def _judged(
+        self, inputs: Inputs, guess: torch.Tensor, answers: Answers, open_rows: torch.Tensor
+    ) -> tuple[torch.Tensor, bool]:
+        """The rows that the rule is not content with at this depth, and whether it was asked of all: it takes no more
+        time than bounds may.
+        """
+        left: list[torch.Tensor] = []
+        portions = methods.portions(open_rows, self.model.work.rows_at_once)
+        try:
+            while portions:
+                left.append(self._judge(inputs, guess, answers, portions[0]))
+                del portions[0]
+        except OutOfTime:
+            return torch.cat([*left, *portions]), False
+        return torch.cat(left), True
+
+    def _judge(self, inputs: Inputs, guess: torch.Tensor, answers: Answers, rows: torch.Tensor) -> torch.Tensor:
+        """The same, for rows that are held together."""
+        evidence, rates = probable.judge(
+            self.model.boxed(), methods.some(inputs, rows), guess[rows], self.decision, self._check
+        )
+        done = rows[evidence.proven]
+        answers.outputs[done], answers.bits[done] = guess[done], self.model.bits
+        answers.low[done], answers.high[done] = evidence.low[evidence.proven], evidence.high[evidence.proven]
+        self.error_rates[done] = rates[evidence.proven]
+        return rows[~evidence.proven]
+
+    def _check(self) -> None:
+        interrupts.check()
+        self.model.budget.require()
 
     def _count(self, answers: Answers) -> None:
         for bits, method in zip(answers.bits.tolist(), answers.method, strict=True):

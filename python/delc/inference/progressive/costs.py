@@ -68,6 +68,18 @@ PORTION_FLOPS = 2e9
 SAMPLE = 32
 """So many rows are tried first at a depth where all of them would take a good part of what is left."""
 
+PLAIN_LINES = 1e7
+"""Outputs a second that are put in order and compared two by two."""
+
+MERGED_NUMBERS = 5e7
+"""Numbers a second of the last layer's weights that merging goes over, line by line."""
+
+PASS_BYTES = 64 * 1024 * 1024
+"""Bounds of a portion of rows take about so much memory."""
+
+BOUND_BYTES = 48
+"""What a number of a layer takes: bounds, noise, centres, and what they are made of, in float64."""
+
 INTERVAL_PASSES = 4
 """An interval pass costs so many forward passes: products of centres, of radii, of magnitudes, and a guess."""
 
@@ -99,7 +111,8 @@ CHEAP = 0.1
 class Work:
     """What bounds have to do: ``numbers`` of parameters and ``flops`` of a row's forward pass; ``large`` and
     ``large_flops``: those of large matrices among them. ``layers``, and ``bent`` ones among them, whose numbers REFINED
-    bounds by traces.
+    bounds by traces. ``outputs`` of a row, ``merged`` numbers that arrive at the last layer for a line, and
+    ``row_numbers`` of all layers together.
     """
 
     numbers: int
@@ -108,6 +121,18 @@ class Work:
     large_flops: int = 0
     layers: int = 0
     bent: int = 0
+    outputs: int = 0
+    merged: int = 0
+    row_numbers: int = 0
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of which bounds are made together."""
+        return max(1, PASS_BYTES // (BOUND_BYTES * max(1, self.row_numbers)))
+
+    def merging(self, lines: float, rows: int) -> float:
+        """Seconds to merge so many lines of each row over the last layer."""
+        return rows * lines * self.merged / MERGED_NUMBERS
 
     @property
     def preparing(self) -> float:
@@ -118,7 +143,7 @@ class Work:
     def passes(self, count: float, rows: int) -> float:
         """Seconds of intervals that are as much as so many forward passes of each row."""
         least = self.large / LARGE_PASSED_NUMBERS + self.layers * LAYER_PASSED
-        return least + count * rows * self._each(LARGE_FLOPS)
+        return least + count * rows * self._each(LARGE_FLOPS) + rows * self.outputs / PLAIN_LINES
 
     def traces(self, count: float, rows: int, *, refined: bool = False) -> float:
         """Seconds of intervals and of traces that are as much as so many forward passes of each row. ``refined``: from

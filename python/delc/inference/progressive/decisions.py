@@ -35,7 +35,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Decision:
-    """``lines`` of guessed outputs (rows, outputs) have to be shown; ``judge`` weighs their bounds.
+    """``lines`` of guessed outputs (rows, outputs) have to be shown; ``judge`` weighs their bounds. ``exact``: what is
+    reported of outputs that are known exactly (low and high, each (rows, k)), which needs no lines.
 
     ``possible`` is None, or the reason why bounds can prove nothing here. ``only_best``: nothing but which output
     is the largest counts, so that a softmax at the end can be left out.
@@ -43,6 +44,7 @@ class Decision:
 
     lines: Callable[[torch.Tensor], Lines]
     judge: Callable[[torch.Tensor, Lines, Margins], Evidence]
+    exact: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     possible: str | None = None
     only_best: bool = False
 
@@ -70,7 +72,16 @@ def order_decision(top: int, *, saturating: bool = False) -> Decision:
             proven &= margins.high.abs().amax(1) < SATURATED / 2
         return Evidence(proven, *_narrowest(margins))
 
-    return Decision(lambda outputs: order_lines(outputs, top), judge, only_best=top == 1 and not saturating)
+    def exact(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if outputs.shape[1] < 2:
+            endless = torch.full((len(outputs), 1), torch.inf, dtype=torch.float64)
+            return endless, endless
+        best = outputs.topk(min(top + 1, outputs.shape[1]), dim=1).values.double()
+        narrowest = (best[:, :-1] - best[:, 1:]).amin(1, keepdim=True)
+        return narrowest, narrowest
+
+    only_best = top == 1 and not saturating
+    return Decision(lambda outputs: order_lines(outputs, top), judge, exact, only_best=only_best)
 
 
 def _narrowest(margins: Margins) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,29 +102,31 @@ def presence_decision() -> Decision:
         proven = margins.shown(lines) & (~several | (signs.high.amax(1) < SATURATED))
         return Evidence(proven, *_narrowest(signs))
 
-    return Decision(presence_lines, judge)
+    def exact(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        narrowest = outputs.abs().amin(1, keepdim=True).double()
+        return narrowest, narrowest
+
+    return Decision(presence_lines, judge, exact)
 
 
 def _within(target: Regression, tolerance: float | None) -> Decision:
     scale, center = torch.as_tensor(target.scale), torch.as_tensor(target.center)
 
+    def unscaled(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        slack = UNSCALING * (low.abs() + high.abs()) * scale + UNSCALING * center.abs()
+        return low * scale + center - slack, high * scale + center + slack
+
     def judge(outputs: torch.Tensor, lines: Lines, margins: Margins) -> Evidence:
         assert tolerance is not None
-        slack = UNSCALING * (margins.low.abs() + margins.high.abs()) * scale + UNSCALING * center.abs()
-        low, high = margins.low * scale + center - slack, margins.high * scale + center + slack
+        low, high = unscaled(margins.low, margins.high)
         answer = outputs.double() * scale + center
         off = torch.maximum(high - answer, answer - low)
         return Evidence((off <= tolerance).all(1), low, high)
 
     reason = None if tolerance is not None else "numbers are certified to within a tolerance, and none is given"
-    return Decision(single_lines, judge, reason)
+    return Decision(single_lines, judge, lambda outputs: unscaled(outputs.double(), outputs.double()), reason)
 
 
 def exact_evidence(decision: Decision, outputs: torch.Tensor) -> Evidence:
     """The evidence of outputs that are known exactly: bounds without width, nothing to be proven."""
-    lines = decision.lines(outputs)
-    values = (lines.coefficients @ outputs.double().unsqueeze(2)).squeeze(2)
-    if decision.possible is not None:
-        return Evidence(torch.zeros(len(outputs), dtype=torch.bool), values, values)
-    found = decision.judge(outputs, lines, Margins(values, values))
-    return Evidence(torch.zeros_like(found.proven), found.low, found.high)
+    return Evidence(torch.zeros(len(outputs), dtype=torch.bool), *decision.exact(outputs))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import torch
 
 from delc.inference.progressive.decisions import Decision, Evidence
-from delc.inference.progressive.margins import Lines, bound_margins
+from delc.inference.progressive.margins import bound_margins
 from delc.inference.progressive.propagation import Boxed, Check, do_nothing, forward
 
 Inputs = Mapping[str, torch.Tensor]
@@ -35,6 +35,10 @@ class Attempt:
     evidence: Evidence
     crossing: float
     """Numbers of a row whose bounds reach over a bend, on average: what REFINED would have to bound."""
+    unshown: float
+    """Lines that are not shown of a row that stays open, on average: of many lines, what TRACED would have to trace."""
+    unplain: float
+    """Lines of a row that its outputs' own bounds do not show, on average: of many lines, those that are merged."""
 
 
 def attempt(
@@ -44,10 +48,12 @@ def attempt(
     lines = decision.lines(guess)
     layer = net.network.output.name
     if decision.only_best and (before := _before_softmax(net)) is not None:
-        layer, lines = before, Lines(lines.coefficients, lines.thresholds + SOFTMAX_SLACK)
+        layer, lines = before, replace(lines, thresholds=lines.thresholds + SOFTMAX_SLACK)
     state = forward(net, inputs, refine=method is Method.REFINED, centres=method is not Method.INTERVALS, check=check)
     margins = bound_margins(state, lines, relaxed=method is not Method.INTERVALS, check=check, layer=layer)
-    return Attempt(decision.judge(guess, lines, margins), state.crossing)
+    evidence = decision.judge(guess, lines, margins)
+    unshown = (~margins.above(lines)).sum(1)[~evidence.proven].double()
+    return Attempt(evidence, state.crossing, float(unshown.mean()) if len(unshown) else 0.0, margins.unplain)
 
 
 SOFTMAX_SLACK = 2.0**-16
@@ -60,6 +66,11 @@ def _before_softmax(net: Boxed) -> str | None:
     if last.kind not in ("softmax", "log_softmax") or last.inputs[0] not in net.network:
         return None
     return last.inputs[0] if last.arguments["dim"] in (-1, 1) else None
+
+
+def portions(rows: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """Rows in portions of that size."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def some(inputs: Inputs, rows: torch.Tensor) -> dict[str, torch.Tensor]:

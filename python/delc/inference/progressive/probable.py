@@ -16,10 +16,10 @@ from torch.nn import functional, grad
 
 from delc.inference.progressive.boxes import Box, Boxes
 from delc.inference.progressive.decisions import Decision, Evidence
-from delc.inference.progressive.margins import Lines, Margins
+from delc.inference.progressive.margins import MANY, Lines, Margins
 from delc.inference.progressive.methods import Inputs
 from delc.inference.progressive.propagation import Boxed, Check, Pass, do_nothing, forward
-from delc.inference.progressive.relaxation import LINES_BYTES, walk, widest
+from delc.inference.progressive.relaxation import LINES_BYTES, Combinations, Pairs, walk, widest
 from delc.inference.progressive.stages import RULES, Bounds, LayerView, Stage
 
 SIGMAS = 6.0
@@ -27,6 +27,9 @@ SIGMAS = 6.0
 
 UNIFORM = 3.0
 """The variance of a uniform error is its radius squared over this."""
+
+FURTHER = 2.0
+"""Of many lines, those that are far from their thresholds are taken to spread so many times as far as the near ones."""
 
 ALMOST = 2.0**-40
 """Relative radius of boxes that stand for known parameters; with none, slopes could not be told from ends of bounds."""
@@ -38,19 +41,33 @@ def judge(
     """What the rule says of the decision that ``guess`` makes, and the error rate (rows,) that it implies."""
     lines = decision.lines(guess)
     state = forward(_at_the_middle(net), inputs, centres=True, check=check)
-    rows, count, outputs = lines.coefficients.shape
-    owner = torch.arange(rows).repeat_interleave(count)
-    flat = lines.coefficients.reshape(-1, outputs)
-    variance = torch.zeros(len(flat), dtype=torch.float64)
-    portion = max(1, LINES_BYTES // (8 * _numbers_of_a_line(net, state)))
-    kept: dict[str, torch.Tensor] = {}
-    for start in range(0, len(flat), portion):
-        some = slice(start, start + portion)
-        variance[some] = _variance(net, state, flat[some], owner[some], kept, check)
-    spread = variance.sqrt().reshape(rows, count)
-    middle = (lines.coefficients @ guess.double().unsqueeze(2)).squeeze(2)
+    middle = lines.values(guess)
+    spread = _spread(net, state, lines, middle, check)
     margins = Margins(middle - SIGMAS * spread, middle + SIGMAS * spread)
     return decision.judge(guess, lines, margins), _error_rate(middle, spread, lines)
+
+
+def _spread(net: Boxed, state: Pass, lines: Lines, middle: torch.Tensor, check: Check) -> torch.Tensor:
+    """The standard deviation of each line, (rows, lines). Of many, it is worked out for those nearest to their
+    thresholds, and the others are taken to spread ``FURTHER`` times as far as any of these.
+    """
+    rows, count = middle.shape
+    nearest = torch.arange(count).expand(rows, count)
+    if not lines.few:
+        nearest = (middle - lines.thresholds).topk(MANY, dim=1, largest=False).indices
+    chosen = (nearest + count * torch.arange(rows).unsqueeze(1)).flatten()
+    variance = torch.zeros(len(chosen), dtype=torch.float64)
+    portion = max(1, LINES_BYTES // (8 * _numbers_of_a_line(net, state)))
+    kept: dict[str, torch.Tensor] = {}
+    for start in range(0, len(chosen), portion):
+        check()
+        some = slice(start, start + portion)
+        pairs, owner = lines.pairs(chosen[some])
+        variance[some] = _variance(net, state, pairs, owner, kept, check)
+    found = variance.sqrt().reshape(rows, -1)
+    if found.shape[1] == count:
+        return torch.empty_like(middle).scatter_(1, nearest, found)
+    return (FURTHER * found.amax(1, keepdim=True)).repeat(1, count).scatter_(1, nearest, found)
 
 
 def _error_rate(middle: torch.Tensor, spread: torch.Tensor, lines: Lines) -> torch.Tensor:
@@ -77,7 +94,7 @@ def _middles(boxes: Boxes) -> Boxes:
 
 def _numbers_of_a_line(net: Boxed, state: Pass) -> int:
     """What a line takes in the widest layer, or where its derivatives by all of a layer's weights are worked out."""
-    found = widest(state)
+    found = widest(state, net.network.output.name)
     for layer in net.layers:
         if layer.kind in _DERIVATIVES and not (
             layer.kind == "linear" and state.stage(layer.name).bounds.low.dim() == 2
@@ -87,13 +104,13 @@ def _numbers_of_a_line(net: Boxed, state: Pass) -> int:
 
 
 def _variance(
-    net: Boxed, state: Pass, lines: torch.Tensor, rows: torch.Tensor, kept: dict[str, torch.Tensor], check: Check
+    net: Boxed, state: Pass, lines: Combinations, rows: torch.Tensor, kept: dict[str, torch.Tensor], check: Check
 ) -> torch.Tensor:
     """The variance of combinations (lines, outputs) of the network's outputs for those rows. ``kept`` holds what does
     not depend on the lines.
     """
     known = {layer.name: layer for layer in net.layers}
-    variance = torch.zeros(len(lines), dtype=torch.float64)
+    variance = torch.zeros(len(rows), dtype=torch.float64)
     for view, line in walk(state, net.network.output.name, lines, rows, check):
         layer = known[view.name]
         if any(not box.exact for box in layer.boxes.values()):
@@ -102,18 +119,20 @@ def _variance(
 
 
 def _of_layer(
-    layer: LayerView, state: Pass, line: torch.Tensor, rows: torch.Tensor, kept: dict[str, torch.Tensor]
+    layer: LayerView, state: Pass, line: Combinations, rows: torch.Tensor, kept: dict[str, torch.Tensor]
 ) -> torch.Tensor:
     """What the unknown bits of one layer's parameters add."""
+    if isinstance(line, Pairs):
+        if layer.kind == "linear":
+            return _of_last_layer(layer, state, line, rows, kept)
+        line = line.dense()
     arriving = [value.centre if isinstance(value, Bounds) else value for value in state.arriving(layer)]
     derivative = _DERIVATIVES.get(layer.kind)
     if derivative is None or layer.arguments.get("padding_mode", "zeros") != "zeros":
         return _by_worst_case(layer, arriving, line, rows)
     found = torch.zeros(len(line), dtype=torch.float64)
     if layer.kind == "linear" and line.dim() == 2:
-        if layer.name not in kept:
-            kept[layer.name] = functional.linear(arriving[0].square(), layer.boxes["weight"].spread().square())
-        found += (line.square() * kept[layer.name][rows]).sum(1) / UNIFORM
+        found += (line.square() * _by_output(layer, arriving[0], kept)[rows]).sum(1) / UNIFORM
     elif not layer.boxes["weight"].exact:
         weight = derivative(layer, line, arriving[0][rows])
         found += (weight.flatten(1) * layer.boxes["weight"].spread().flatten()).square().sum(1) / UNIFORM
@@ -122,6 +141,25 @@ def _of_layer(
         of_bias = positions.flatten(2).sum(2)
         found += (of_bias * layer.boxes["bias"].spread()).square().sum(1) / UNIFORM
     return found
+
+
+def _by_output(layer: LayerView, arriving: torch.Tensor, kept: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(rows, outputs): three times the variance of each output of a linear layer by its weights."""
+    if layer.name not in kept:
+        kept[layer.name] = functional.linear(arriving.square(), layer.boxes["weight"].spread().square())
+    return kept[layer.name]
+
+
+def _of_last_layer(
+    layer: LayerView, state: Pass, pairs: Pairs, rows: torch.Tensor, kept: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """The same of a linear layer of which lines combine two outputs."""
+    arriving = state.arriving(layer)[0]
+    assert isinstance(arriving, Bounds)
+    spread = _by_output(layer, arriving.centre, kept)[rows.unsqueeze(1), pairs.places]
+    if "bias" in layer.boxes:
+        spread = spread + layer.boxes["bias"].spread().square()[pairs.places]
+    return (pairs.factors.square() * spread).sum(1) / UNIFORM
 
 
 def _by_worst_case(

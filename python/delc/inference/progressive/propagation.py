@@ -61,6 +61,8 @@ class Pass:
     inputs: dict[str, Incoming]
     stages: dict[str, Stage | torch.Tensor] = field(default_factory=dict)
     centres: dict[str, torch.Tensor] = field(default_factory=dict)
+    middles: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What merging keeps of a layer: its map for the centres of what arrives."""
     order: list[LayerView] = field(default_factory=list)
     alive: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
@@ -164,7 +166,7 @@ def _refine(state: Pass, layer: LayerView, check: Check) -> None:
         return
     low, high = relaxation.bound_numbers(state, source, crossing, check)
     better = stage.bounds.meet(Bounds(low, high))
-    state.stages[source] = Stage(better, stage.noise, stage.affine, stage.pulls)
+    state.stages[source] = replace(stage, bounds=better)
 
 
 def _bends(layer: LayerView) -> Sequence[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -105,7 +105,8 @@ def linear(layer: LayerView, inputs: Sequence[Incoming]) -> Stage:
     if large is not None:
         return large_stage(numbers(inputs[0]), large, layer.boxes.get("bias"))
     weights: Weights = layer.kept("weights", lambda: Weights.of(box, layer.boxes.get("bias"), terms, outputs))
-    return product_stage(numbers(inputs[0]), weights, terms, functional.linear, lambda lines: lines @ weights.centre)
+    stage = product_stage(numbers(inputs[0]), weights, terms, functional.linear, lambda lines: lines @ weights.centre)
+    return replace(stage, pick=lambda places: weights.centre[places])
 
 
 def large_stage(arriving: Bounds, matrix: LargeMatrix, bias: Box | None) -> Stage:
@@ -125,6 +126,7 @@ def large_stage(arriving: Bounds, matrix: LargeMatrix, bias: Box | None) -> Stag
         noise,
         lambda centres: matrix.product(centres[0]) + shift,
         (lambda lines, rows: matrix.pull(lines),),
+        lambda places: matrix.centre[places].double(),
     )
 
 

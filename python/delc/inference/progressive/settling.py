@@ -15,6 +15,7 @@ import torch
 
 from delc.inference.progressive import costs, methods
 from delc.inference.progressive.decisions import Decision, exact_evidence
+from delc.inference.progressive.margins import MANY
 from delc.inference.progressive.methods import Inputs, Method
 from delc.inference.progressive.propagation import Boxed, Check, do_nothing
 from delc.server import threads
@@ -99,6 +100,8 @@ class Settler:
     settled: dict[tuple[int, str], int] = field(default_factory=dict)
     _hopeless: set[tuple[int, Method]] = field(default_factory=set)
     _crossing: float = 0.0
+    _unshown: float = MANY
+    _unplain: float = MANY
 
     def answer(self, inputs: Inputs) -> Answers:
         """The answers for a batch."""
@@ -188,7 +191,7 @@ class Settler:
 
     def _blank(self, some: torch.Tensor, rows: int) -> Answers:
         """No answers for so many rows, of whose outputs some are there to see what they look like."""
-        evidence = exact_evidence(self.decision, some)
+        evidence = exact_evidence(self.decision, some[:1])
         nothing = torch.full((rows, *evidence.low.shape[1:]), torch.nan, dtype=torch.float64)
         return Answers(
             torch.zeros((rows, *some.shape[1:]), dtype=some.dtype),
@@ -250,9 +253,11 @@ class Settler:
 
     def _seconds(self, method: Method, outputs: int, rows: int) -> float:
         """What a method is expected to take."""
+        many = outputs > MANY
+        merging = self.source.work.merging(min(outputs, self._unplain) if many else outputs, rows)
         if method is Method.INTERVALS:
-            return self.source.work.passes(costs.INTERVAL_PASSES, rows)
-        passes = costs.INTERVAL_PASSES + 1.0 + outputs
+            return self.source.work.passes(costs.INTERVAL_PASSES, rows) + merging
+        passes = costs.INTERVAL_PASSES + 1.0 + (min(outputs, self._unshown) if many else outputs)
         if method is Method.REFINED:
             passes += self._crossing / 2
         return self.source.work.traces(passes, rows, refined=method is Method.REFINED)
@@ -273,12 +278,21 @@ class Settler:
     ) -> tuple[torch.Tensor, float]:
         """The rows that stay open, and the seconds it took."""
         before = self.budget.spent
-        some, guess = methods.some(inputs, rows), answers.outputs[rows]
+        left: list[torch.Tensor] = []
+        portions = methods.portions(rows, self.source.work.rows_at_once)
         try:
             with self._step(estimate):
-                found = methods.attempt(self.source.boxed(), method, some, guess, self.decision, self._check)
+                while portions:
+                    left.append(self._attempt(method, inputs, answers, portions[0]))
+                    del portions[0]
         except costs.OutOfTime:
-            return rows, self.budget.spent - before
+            left.extend(portions)
+        return torch.cat(left), self.budget.spent - before
+
+    def _attempt(self, method: Method, inputs: Inputs, answers: Answers, rows: torch.Tensor) -> torch.Tensor:
+        """Tries a method on rows of which the bounds are held together; returns those that stay open."""
+        some, guess = methods.some(inputs, rows), answers.outputs[rows]
+        found = methods.attempt(self.source.boxed(), method, some, guess, self.decision, self._check)
         proven = found.evidence.proven
         done = rows[proven]
         answers.certified[done] = True
@@ -286,8 +300,10 @@ class Settler:
         answers.low[done], answers.high[done] = found.evidence.low[proven], found.evidence.high[proven]
         for row in done.tolist():
             answers.method[row] = methods.NAMES[method]
-        self._crossing = found.crossing
-        return rows[~proven], self.budget.spent - before
+        self._crossing, self._unplain = found.crossing, found.unplain
+        if not proven.all():
+            self._unshown = found.unshown
+        return rows[~proven]
 
     def _in_full(self, inputs: Inputs, answers: Answers | None, open_rows: torch.Tensor) -> Answers:
         self.remark = self.remark or "read in full: some rows were not settled by fewer bits"

@@ -67,6 +67,9 @@ Incoming = Bounds | torch.Tensor
 class Stage:
     """A layer's output. ``noise`` None: none. ``pulls``: for each input, None where the map does not read it.
 
+    ``pick``: what the map's transposed makes of single outputs, by their places (lines,) → (lines, inputs), on memory
+    of its own; None where it is not simply a row of a matrix.
+
     Without a map (``affine`` None) the layer is a cut: its output is the middle of its bounds, their radius is noise.
     """
 
@@ -74,6 +77,7 @@ class Stage:
     noise: torch.Tensor | None = None
     affine: Affine | None = None
     pulls: tuple[Pull | None, ...] = ()
+    pick: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from delc.features import FittedFeatures
-from delc.inference.progressive import costs, large_products
+from delc.inference.progressive import costs, large_products, relaxation
 from delc.inference.progressive.boxes import Box, box_of_prefix, require_finite
 from delc.inference.progressive.fill import filled
 from delc.inference.progressive.numbers import Numbers
@@ -25,6 +25,9 @@ from delc.networks.module import NetworkModule
 from delc.networks.resolution import ResolvedNetwork, resolve
 from delc.networks.state import load_state
 from delc.server import interrupts, settings
+
+KEEPING = relaxation.WITHOUT_EFFECT | {"softmax", "log_softmax"}
+"""Layers at a network's end through which an order is found in the layer before."""
 
 MEMORY_SHARE = 4
 """Planes that are kept take at most this part of the memory limit."""
@@ -107,7 +110,19 @@ class StoredModel:
             large_flops=sum(layer.flops for layer in layers if layer.name in large),
             layers=len(layers),
             bent=sum(layer.kind in RELAXED for layer in layers),
+            outputs=math.prod(layers[-1].output_shape),
+            merged=self._merged(shapes),
+            row_numbers=sum(math.prod(layer.output_shape) for layer in layers),
         )
+
+    def _merged(self, shapes: dict[str, tuple[int, ...]]) -> int:
+        """Numbers that a line is combined from in the last layer: of a row of its weight, or of all its outputs."""
+        layers = {layer.name: layer for layer in self.resolved.layers}
+        last = self.resolved.layers[-1]
+        while last.kind in KEEPING and last.inputs[0] in layers:
+            last = layers[last.inputs[0]]
+        weight = shapes.get(f"{last.name}.weight")
+        return weight[1] if last.kind == "linear" and weight else math.prod(last.output_shape)
 
     @property
     def prepared(self) -> bool:

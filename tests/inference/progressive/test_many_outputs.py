@@ -25,7 +25,7 @@ from support.workplace import rows, value, workplace
 
 OUTPUTS = 5000
 ROWS = 100
-MEGABYTES = 160
+MEGABYTES = 128
 """Beyond what full precision takes: portions of rows and of lines, and what is kept of each output."""
 
 ENDS = st.sampled_from(["linear", "relu", "softmax", "log_softmax", "dropout", "tanh"])

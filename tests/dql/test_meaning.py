@@ -158,3 +158,22 @@ def test_variables_that_are_not_selected_are_looked_for_one_by_one(ask: Ask, wor
     around = "a.id < b.id and b.id < c.id and c.id > a.id and c.layers <= d.layers and e.layers > d.layers"
     assert len(ask(f"select a from a, b, c, d, e where {around} limit 300")) == 204
     assert len(ask("select a from a, b, c, d where b.id < c.id and c.id < d.id limit 300")) == 206
+
+
+@pytest.mark.parametrize("rest", ["limit 5", "order by a.accuracy limit 5", "", "order by b.loss desc"])
+def test_versions_are_joined_by_equal_metrics(ask: Ask, rest: str) -> None:
+    # The two were trained with the same network, rows and seed.
+    rows = ask(f'select a, b where a.loss = b.loss and a.id < b.id {rest}')
+    assert [row["model"] for row in rows] == ["alexnet -origin1@1", "alexnet-origin1@1"]
+    (one,) = ask(f'select a from a, b where a.loss = b.loss and a.id < b.id {rest.replace("b.loss", "a.loss")}')
+    assert one["model"] == "alexnet -origin1@1"
+
+
+@pytest.mark.usefixtures("branched")
+def test_elements_of_shapes_of_layers_that_are_reached_by_steps(found: Found) -> None:
+    assert found('select m where m["relu"].next.output_shape[1] = 9') == ["branched"]
+    assert found('select m where m["relu"].input_shape[1] = 4 and not m["fc"].prev.prev.output_shape[1] = 4') == [
+        "branched"
+    ]
+    assert found('select m where m["flat"].input_shape[1] > m["stem"].next.input_shape[1]') == ["branched"]
+    assert found('select m where m["cat"].input_shape[2] in (7, 9) or m["stem"].input_shape[1] is not null') == []

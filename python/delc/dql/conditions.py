@@ -290,6 +290,9 @@ def _whole_attribute(operand: NodeAttribute, scope: Scope) -> Term:
     if name == "input_shape":  # that of the layers that it reads
         name, node = "output_shape", replace(node, steps=(*node.steps, "prev"))
     walk = _walk(node, scope)
+    if operand.index is not None and node.steps and read_selector(node.selector, node.selector_place).is_names:
+        # How often an element of a shape has a value, no statistics tell; of layers that are named few are looked at.
+        walk = replace(walk, is_joined=False)
     if name in _NODE_PLAIN:
         sql, type_name = _NODE_PLAIN[name]
         integers = f"{walk.layer}.output_shape" if name == "output_shape" else None

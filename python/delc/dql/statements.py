@@ -147,6 +147,9 @@ class _Builder:
         )
         if not self.limit:
             return _Piece(sql, keys, ())
+        if any(self._are_equal_metrics(each) for each in part.conditions):
+            # Planned for all of its rows, by hash; for the first few only, each version would be compared with each.
+            sql = f"WITH matched AS MATERIALIZED ({sql}) SELECT * FROM matched"
         if len(part.shown) == 1:
             return _Piece(f"{sql}{_order(keys)}{self.limit}", keys, ())
         if not self.query.order:
@@ -155,6 +158,14 @@ class _Builder:
         bound = self.scope.bind(MOST_ORDERED + 1, "bigint")
         sql = f"SELECT joined.*, count(*) OVER () AS {counted} FROM ({sql} LIMIT {bound}) AS joined"
         return _Piece(f"{sql}{_order(keys)}{self.limit}", keys, (counted,))
+
+    def _are_equal_metrics(self, predicate: Predicate) -> bool:
+        """Whether a condition is that metrics of two variables are equal, of which no index and no statistics tell."""
+        if not isinstance(predicate, Comparison) or predicate.operator != "=":
+            return False
+        sides = [side for side in (predicate.left, predicate.right) if isinstance(side, Attribute)]
+        metrics = [term(side, self.scope).metric for side in sides]
+        return None not in metrics and len({side.variable for side in sides}) == len(metrics) == 2
 
     def joined(self, pieces: Sequence[_Piece]) -> str:
         """All rows, in order."""

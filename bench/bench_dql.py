@@ -90,6 +90,10 @@ SELECTS = {
     "many walks": "select m where " + " and ".join(f'm["conv{1 + i}"].next has POOL("MAX")' for i in range(8)),
     "no join": "select a, b, c, d, e limit 100",
     "two metrics": "select a, b, c where a.accuracy > b.accuracy and b.loss < c.loss limit 20",
+    "shape": 'select m where m["*"].output_shape[1] = 9',
+    "shape that arrives": 'select m where m["conv1"].input_shape[1] = 8 limit 10',
+    "not selected": """select a from a, b, c, d where a.accuracy > b.accuracy and b.accuracy > c.accuracy
+                       and c.loss > d.loss limit 10""",
     "first layer": 'select m where m.input = "conv1" and m.layers > 90 limit 20',
     "nested": 'select m from (select x where x.name like "lenet%") where m["conv3"].prev has POOL limit 50',
 }

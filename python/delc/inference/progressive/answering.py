@@ -11,7 +11,7 @@ import torch
 
 from delc.features.fitted_target import FittedTarget, target_from_json
 from delc.inference.progressive import methods, precision, probable
-from delc.inference.progressive.costs import OutOfTime
+from delc.inference.progressive.costs import SAMPLE, OutOfTime
 from delc.inference.progressive.decisions import Decision, decision_for, exact_evidence
 from delc.inference.progressive.depths import known_bits
 from delc.inference.progressive.methods import Inputs
@@ -124,6 +124,9 @@ class Answering:
         answers: Answers | None = None
         open_rows = torch.arange(rows)
         while len(open_rows) and not self.model.complete:
+            if not self._affordable(len(open_rows)):
+                self._read_rest(OUT_OF_TIME)
+                break
             guess = self.model.middle()(inputs)
             if answers is None:
                 answers = self._all(guess.clone(), precision.PROBABLE, self.model.bits)
@@ -143,6 +146,11 @@ class Answering:
                 answers.method[row] = IN_FULL
         assert answers is not None
         return answers
+
+    def _affordable(self, rows: int) -> bool:
+        """Whether there is time for a few of the rows at this depth, at least."""
+        work = self.model.work
+        return self.model.budget.affords(work.step(min(rows, SAMPLE), prepared=self.model.prepared))
 
     def _read_rest(self, remark: str) -> None:
         self.report.remark = remark

@@ -19,7 +19,7 @@ from delc.inference.progressive.decisions import Decision, Evidence
 from delc.inference.progressive.margins import MANY, Lines, Margins
 from delc.inference.progressive.methods import Inputs
 from delc.inference.progressive.propagation import Boxed, Check, Pass, do_nothing, forward
-from delc.inference.progressive.relaxation import LINES_BYTES, Combinations, Pairs, walk, widest
+from delc.inference.progressive.relaxation import LINES_BYTES, Combinations, Pairs, lines_at_once, walk, widest
 from delc.inference.progressive.stages import RULES, Bounds, LayerView, Stage
 
 SIGMAS = 6.0
@@ -57,7 +57,8 @@ def _spread(net: Boxed, state: Pass, lines: Lines, middle: torch.Tensor, check: 
         nearest = (middle - lines.thresholds).topk(MANY, dim=1, largest=False).indices
     chosen = (nearest + count * torch.arange(rows).unsqueeze(1)).flatten()
     variance = torch.zeros(len(chosen), dtype=torch.float64)
-    portion = max(1, LINES_BYTES // (8 * _numbers_of_a_line(net, state)))
+    most = max(1, LINES_BYTES // (8 * _numbers_of_a_line(net, state)))
+    portion = min(most, lines_at_once(state, net.network.output.name))
     kept: dict[str, torch.Tensor] = {}
     for start in range(0, len(chosen), portion):
         check()
@@ -87,8 +88,11 @@ def _at_the_middle(net: Boxed) -> Boxed:
 def _middles(boxes: Boxes) -> Boxes:
     found = {}
     for name, box in boxes.items():
-        floats = box.centre.is_floating_point()
-        found[name] = Box(box.centre.double(), box.centre.double().abs() * ALMOST) if floats else box
+        if box.centre.dtype == torch.float32:  # takes no memory, and large matrices stay so
+            found[name] = Box(box.centre, step=ALMOST)
+        else:
+            floats = box.centre.is_floating_point()
+            found[name] = Box(box.centre.double(), box.centre.double().abs() * ALMOST) if floats else box
     return found
 
 

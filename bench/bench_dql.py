@@ -68,7 +68,8 @@ CATALOG = """
     FROM built;
     INSERT INTO delc.layer_edges (version_id, from_layer, to_layer, position)
     SELECT version, coalesce(lag(name) OVER (PARTITION BY version ORDER BY position), 'input'), name, 1 FROM built;
-    SELECT setval('delc.model_versions_id_seq', %(versions)s), setval('delc.run_ids', %(versions)s)
+    SELECT setval('delc.model_versions_id_seq', %(versions)s), setval('delc.run_ids', %(versions)s),
+           setval('delc.models_id_seq', %(models)s), setval('delc.snapshots_id_seq', %(versions)s)
 """
 
 SELECTS = {

@@ -4,9 +4,10 @@ The weights are those of a pretrained sentence transformer (MiniLM, 22.7 million
 bfloat16, tensor by tensor. delc runs in the server, in one statement, on values in memory: "decode" is the transform
 into a new numpy array, "read" is delc.checksum, which reads all numbers block by block, as most functions do, and adds
 them up. The others run here, from and to new bytes in memory. Each has one thread; seconds are those of the processor,
-which others' work on the machine lengthens less. "A mix" compresses the tensors that gain most by it, some half of the
-bytes, as an archive within a budget does: float32 is smaller and quicker than with ZipNN at once. Entropies stand
-beside: of bytes plane by plane, and with each plane in the context of the one above it.
+which others' work on the machine lengthens less. "A mix" compresses only the tensors that gain most by it, some half of
+the bytes: for float32 that is smaller and quicker than ZipNN at once, for bfloat16 it is not quicker. The share was
+chosen on these weights; which tensors an archive keeps dense and which fast, its planner decides by the budget.
+Entropies stand beside: of bytes plane by plane, and with each plane in the context of the one above it.
 
     make bench BENCHMARKS=bench/bench_codec.py
 """
